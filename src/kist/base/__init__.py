@@ -1,0 +1,1 @@
+"""Standard library only: paths, digests, atomic writes, locks, progress, clock."""

@@ -1,0 +1,1 @@
+"""Pure differences between trees."""

@@ -1,0 +1,1 @@
+"""Stages, interpolation and change detection."""

@@ -1,0 +1,1 @@
+"""Repository and one module per verb."""

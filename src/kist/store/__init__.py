@@ -1,0 +1,1 @@
+"""Content-addressed objects: loose layout, links, verification."""

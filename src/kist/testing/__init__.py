@@ -1,0 +1,1 @@
+"""Contract suites, fixtures and strategies for tests."""

@@ -1,0 +1,1 @@
+"""Which objects move where, in what order, with which checks."""
