@@ -1,0 +1,93 @@
+"""Content ids of files: md5, and DVC 2's md5 of text with LF for CRLF. Read in blocks, whatever the size.
+
+Not here: where digests are kept. Source: docs/spec/store.md; DVC 2.58 and 3.67.1 for the old kind.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+
+BLOCK_SIZE = 1 << 20
+_SAMPLE = 512
+_TEXT = bytes(range(32, 127)) + b"\n\r\t\f\b"
+
+
+def read_md5(path: str, size_hint: int = 0) -> tuple[bytes, int]:
+    """Returns the md5 digest (16 bytes) of a file's bytes and their number.
+
+    Args: size_hint: the expected size in bytes; a small file is then read in one call.
+
+    Raises: OSError: with the path in `filename`.
+    """
+    descriptor = open_regular(path)
+    try:
+        if size_hint < BLOCK_SIZE:
+            data = os.read(descriptor, size_hint + 1)
+            if len(data) == size_hint:
+                return hashlib.md5(data, usedforsecurity=False).digest(), size_hint
+            digest = hashlib.md5(data, usedforsecurity=False)
+            total = len(data)
+        else:
+            digest, total = hashlib.md5(usedforsecurity=False), 0
+        buffer = bytearray(BLOCK_SIZE)
+        view = memoryview(buffer)
+        while count := os.readv(descriptor, [buffer]):
+            digest.update(view[:count])
+            total += count
+        return digest.digest(), total
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
+    finally:
+        os.close(descriptor)
+
+
+def open_regular(path: str) -> int:
+    """Returns a descriptor for reading; never waits for a writer of a named pipe that took the file's place.
+
+    Raises: OSError: EINVAL when it is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_NOCTTY", 0))
+    if os.fstat(descriptor).st_mode & 0o170000 != 0o100000:
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return descriptor
+
+
+def read_legacy_md5(path: str) -> tuple[bytes, bytes]:
+    """Returns the two ids that a file may have in a cache of DVC 2.x and older.
+
+    The first decides once a file whether it is text (1.x, 2.x), the second once a block (3.x reading old data). They
+    differ only for files of over 1 MiB that mix both.
+    """
+    once, each = hashlib.md5(usedforsecurity=False), hashlib.md5(usedforsecurity=False)
+    with open(open_regular(path), "rb", buffering=0) as stream:
+        is_text: bool | None = None
+        while block := _read_block(stream.fileno()):
+            block_is_text = is_text_sample(block[:_SAMPLE])
+            if is_text is None:
+                is_text = block_is_text
+            unix = block.replace(b"\r\n", b"\n") if is_text or block_is_text else block
+            once.update(unix if is_text else block)
+            each.update(unix if block_is_text else block)
+    return once.digest(), each.digest()
+
+
+def _read_block(descriptor: int) -> bytes:
+    """Returns the next 1 MiB, less only at the end: where blocks begin decides what counts as text."""
+    parts = []
+    have = 0
+    while have < BLOCK_SIZE and (part := os.read(descriptor, BLOCK_SIZE - have)):
+        parts.append(part)
+        have += len(part)
+    return b"".join(parts)
+
+
+def is_text_sample(sample: bytes) -> bool:
+    """Says whether DVC takes a block that begins with `sample` (512 bytes at most) for text."""
+    if not sample:
+        return True
+    if b"\0" in sample:
+        return False
+    return len(sample.translate(None, _TEXT)) / len(sample) <= 0.30

@@ -1,0 +1,406 @@
+"""Takes workspace files into a store: hash, make durable, publish, look again; many files at a time, by processes.
+
+An object never holds other bytes than its name says, even when files change while they are read: what is linked is
+compared with what was hashed after everything is in place, and taken back if it differs (rules R1, R2, R5).
+Not here: which files, and what is written about them. Implements docs/spec/store.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from kist.base import atomic, digests, parallel
+from kist.base.listing import RACY_NS, STAT_SIZE, UNTRUSTED, pack_stat, settle, unpack_stat
+from kist.base.parallel import Emit
+from kist.base.progress import Progress
+from kist.errors import KistError
+from kist.formats.records import MD5
+from kist.store import links
+from kist.store.loose import OBJECT_MODE, LooseStore, remove_staging
+
+DIGEST_SIZE = 16
+_REQUEST_FILES = 512
+_REQUEST_BYTES = 32 << 20
+_FORK_FILES = 600
+_FORK_BYTES = 24 << 20
+
+
+class FileChangedError(KistError):
+    """A file changed while it was read, each time it was tried. Nothing was stored under a wrong name; try again."""
+
+    code = "file-changed"
+    http_status = 409
+
+
+class FileBatch(NamedTuple):
+    """Some files of one folder.
+
+    Attributes:
+        folder: absolute path.
+        names: file names joined by NUL; not empty.
+        stats: one packed stat record a name, taken before reading.
+        digests: what is known already (16 bytes a name), or empty.
+    """
+
+    folder: str
+    names: str
+    stats: bytes
+    digests: bytes = b""
+
+
+class Stored(NamedTuple):
+    """What became of a batch: columns in the order of its names.
+
+    Attributes:
+        digests: 16 bytes a file.
+        stats: stat records after everything; UNTRUSTED for a file that changed meanwhile.
+        changed: names of files whose content changed while they were stored; not stored.
+    """
+
+    digests: bytes
+    stats: bytes
+    changed: tuple[str, ...] = ()
+
+
+class _Unit(NamedTuple):
+    """One worker's request: batches [first, last)."""
+
+    first: int
+    last: int
+
+
+def hash_batches(
+    batches: Sequence[FileBatch],
+    *,
+    algorithm: str = MD5,
+    workers: int,
+    progress: Progress,
+    phase: str = "Hashing",
+) -> list[bytes]:
+    """Returns a column of digests a batch, 16 bytes a file.
+
+    Raises:
+        OSError: a file cannot be read; `filename` names it.
+    """
+    job = _Job(batches, None, links.COPY, "", algorithm)
+    units, files, size = _units(batches)
+    count = _worker_count(workers, files, size)
+    with progress.phase(phase, files, size) as shown:
+        requests = [("hash", *unit) for unit in units]
+        answers = parallel.run_requests(job.handle, requests, workers=count, on_progress=shown.advance)
+    return [column for answer in answers for column in answer]
+
+
+def store_batches(
+    batches: Sequence[FileBatch],
+    store: LooseStore,
+    *,
+    link: str,
+    workers: int,
+    progress: Progress,
+) -> list[Stored]:
+    """Stores files and returns what they became; objects are durable under their names when it returns.
+
+    Args:
+        link: HARDLINK or SYMLINK: the user's file itself becomes the object (or a link to it), read-only;
+            REFLINK or COPY: the object is a copy, and the file stays as it is.
+
+    Raises:
+        OSError: a file cannot be read, or the store cannot be written; nothing half-made stays.
+
+    Holds: before and after, each user file has its content; a kill leaves at most a staging folder and unneeded,
+        intact objects.
+    """
+    if not batches:
+        return []
+    staging = store.new_staging()
+    try:
+        job = _Job(batches, store, link, staging, MD5)
+        units, files, size = _units(batches)
+        count = _worker_count(workers, files, size)
+        requests = [("hash", *unit) for unit in units]
+        if count <= 1 or not parallel.can_fork():
+            return _run(job, units, requests, None, files, size, progress)
+        with parallel.Workers(job.handle, count) as pool:
+            return _run(job, units, requests, pool, files, size, progress)
+    finally:
+        remove_staging(staging)
+
+
+def _run(
+    job: _Job,
+    units: list[_Unit],
+    requests: list[tuple[Any, ...]],
+    pool: parallel.Workers | None,
+    files: int,
+    size: int,
+    progress: Progress,
+) -> list[Stored]:
+    store = job.store
+    assert store is not None
+
+    def work(name: str, asked: list[tuple[Any, ...]], total: int) -> list[Any]:
+        with progress.phase(name, files, total) as shown:
+            if pool is not None:
+                return pool.map(asked, on_progress=shown.advance)
+            return [job.handle(request, shown.advance) for request in asked]
+
+    hashed = work("Hashing", requests, size)
+    columns = [column for answer in hashed for column in answer]
+    # What is linked under a final name must not be lost by a power cut: content first, names after.
+    is_small = files <= atomic.SYNC_EACH_LIMIT
+    content = job.content_paths(columns) if is_small else []
+    if not (is_small or atomic.sync_file_system(store.base)):
+        content = job.content_paths(columns)
+    for path in content:
+        atomic.sync_file(path)
+    store.make_prefixes(
+        {column[at : at + 1].hex() for column in columns for at in range(0, len(column), DIGEST_SIZE)}
+    )
+    publish = [("publish", *unit, columns[unit.first : unit.last]) for unit in units]
+    published = [names for answer in work("Storing", publish, 0) for names in answer]
+    settle()
+    asked = [
+        ("check", *unit, columns[unit.first : unit.last], published[unit.first : unit.last]) for unit in units
+    ]
+    checked = [item for answer in work("Checking", asked, 0) for item in answer]
+    prefixes = {column[at : at + 1].hex() for column in columns for at in range(0, len(column), DIGEST_SIZE)}
+    if is_small or not atomic.sync_file_system(store.base):
+        for prefix in sorted(prefixes):
+            atomic.sync_directory(f"{store.root}/{prefix}")
+        atomic.sync_directory(store.root)
+    return [
+        Stored(column, stats, tuple(changed))
+        for column, (stats, changed) in zip(columns, checked, strict=True)
+    ]
+
+
+def _units(batches: Sequence[FileBatch]) -> tuple[list[_Unit], int, int]:
+    """Returns requests of a fair size, the number of files, and their size in bytes."""
+    units: list[_Unit] = []
+    first = unit_files = unit_size = files = size = 0
+    for at, batch in enumerate(batches):
+        unit_files += len(batch.stats) // STAT_SIZE
+        unit_size += sum(
+            unpack_stat(batch.stats[i : i + STAT_SIZE])[1] for i in range(0, len(batch.stats), STAT_SIZE)
+        )
+        if unit_files >= _REQUEST_FILES or unit_size >= _REQUEST_BYTES or at == len(batches) - 1:
+            units.append(_Unit(first, at + 1))
+            files += unit_files
+            size += unit_size
+            first, unit_files, unit_size = at + 1, 0, 0
+    return units, files, size
+
+
+def split_batches(folder: str, names: Sequence[str], stats: Sequence[bytes]) -> list[FileBatch]:
+    """Returns batches for files of one folder, small enough that workers share them evenly."""
+    batches: list[FileBatch] = []
+    first = size = 0
+    for at in range(len(names)):
+        size += unpack_stat(stats[at])[1]
+        if at + 1 - first >= _REQUEST_FILES or size >= _REQUEST_BYTES or at == len(names) - 1:
+            batches.append(
+                FileBatch(folder, "\0".join(names[first : at + 1]), b"".join(stats[first : at + 1]))
+            )
+            first, size = at + 1, 0
+    return batches
+
+
+def _worker_count(workers: int, files: int, size_bytes: int) -> int:
+    return workers if files >= _FORK_FILES or size_bytes >= _FORK_BYTES else 1
+
+
+class _Job:
+    """The work of one process; made before the fork, so that requests are only numbers and digests."""
+
+    def __init__(
+        self, batches: Sequence[FileBatch], store: LooseStore | None, link: str, staging: str, algorithm: str
+    ) -> None:
+        self.batches = batches
+        self.store = store
+        self.link = link
+        self.staging = staging
+        self.algorithm = algorithm
+        # A file written just before may be written again without a visible trace: it is read twice.
+        self.started_ns = time.time_ns()
+
+    def handle(self, request: Any, emit: Emit) -> Any:
+        """Does ("hash" | "publish" | "check", first, last, ...)."""
+        kind, first, last = request[:3]
+        if kind == "hash":
+            return [self._hash(at, emit) for at in range(first, last)]
+        if kind == "publish":
+            return [self._publish(at, request[3][at - first], emit) for at in range(first, last)]
+        return [
+            self._check(at, request[3][at - first], request[4][at - first], emit) for at in range(first, last)
+        ]
+
+    def content_paths(self, columns: Sequence[bytes]) -> list[str]:
+        """Returns the files whose content must be durable before objects get their names."""
+        paths = []
+        for at, batch in enumerate(self.batches):
+            for k, name in enumerate(batch.names.split("\0")):
+                staged = self._staged(at, k)
+                paths.append(staged if os.path.exists(staged) else os.path.join(batch.folder, name))
+        return paths
+
+    def _staged(self, at: int, k: int) -> str:
+        return f"{self.staging}/{at}-{k}"
+
+    def _hash(self, at: int, emit: Emit) -> bytes:
+        batch = self.batches[at]
+        column = bytearray()
+        copies = self.store is not None and self.link in (links.COPY, links.REFLINK)
+        done = size = 0
+        for k, name in enumerate(batch.names.split("\0")):
+            path = f"{batch.folder}/{name}"
+            expected = unpack_stat(batch.stats[k * STAT_SIZE : (k + 1) * STAT_SIZE])[1]
+            if copies:
+                column += self._hash_and_copy(path, self._staged(at, k))
+            elif self.algorithm == MD5:
+                column += digests.read_md5(path, expected)[0]
+            else:
+                column += digests.read_legacy_md5(path)[0]
+            done += 1
+            size += expected
+            if size >= 4 << 20:
+                emit(done, size)
+                done = size = 0
+        emit(done, size)
+        return bytes(column)
+
+    def _hash_and_copy(self, path: str, staged: str) -> bytes:
+        """Returns the digest of a copy that is made in the same pass, so that it fits the bytes that are stored."""
+        import hashlib  # the reading commands hash in `digests`
+
+        reader = digests.open_regular(path)
+        try:
+            writer = os.open(staged, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                source = reader
+                is_clone = self.link == links.REFLINK and links.clone(reader, writer)
+                if is_clone:
+                    source = writer
+                digest = hashlib.md5(usedforsecurity=False)
+                while block := os.read(source, digests.BLOCK_SIZE):
+                    digest.update(block)
+                    if not is_clone:
+                        atomic.write_all(writer, block)
+                os.fchmod(writer, OBJECT_MODE)
+            finally:
+                os.close(writer)
+        finally:
+            os.close(reader)
+        result = digest.digest()
+        assert self.store is not None
+        if _same_object(self.store.path(result.hex()), staged, result):
+            os.unlink(staged)
+        return result
+
+    def _publish(self, at: int, column: bytes, emit: Emit) -> bytes:
+        """Puts objects under their names; returns a flag byte a file: 1 where this call made the name."""
+        batch = self.batches[at]
+        assert self.store is not None
+        root = self.store.root
+        made = bytearray()
+        digits = column.hex()
+        for k, name in enumerate(batch.names.split("\0")):
+            target = f"{root}/{digits[k * 32 : k * 32 + 2]}/{digits[k * 32 + 2 : k * 32 + 32]}"
+            path = f"{batch.folder}/{name}"
+            if self.link in (links.COPY, links.REFLINK):
+                made.append(_rename_if_there(self._staged(at, k), target))
+                continue
+            digest = column[k * DIGEST_SIZE : (k + 1) * DIGEST_SIZE]
+            made.append(self._publish_link(path, target, digest, self._staged(at, k)))
+        emit(len(made), 0)
+        return bytes(made)
+
+    def _publish_link(self, path: str, target: str, digest: bytes, staged: str) -> int:
+        try:
+            os.link(path, target, follow_symlinks=False)
+        except FileExistsError:
+            return self._meet_existing(path, target, digest, staged)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EACCES, errno.ENOTSUP):
+                raise
+            return self._publish_copy(path, target, digest, staged)
+        if os.path.islink(target):
+            os.unlink(target)
+            return self._publish_copy(path, target, digest, staged)
+        try:
+            os.chmod(target, OBJECT_MODE)
+        except PermissionError:  # somebody else's file: the cache needs an object of its own
+            os.unlink(target)
+            return self._publish_copy(path, target, digest, staged)
+        return 1
+
+    def _publish_copy(self, path: str, target: str, digest: bytes, staged: str) -> int:
+        if self._hash_and_copy(path, staged) != digest:
+            return 0  # changed meanwhile: the check finds it
+        if os.path.exists(staged):
+            atomic.sync_file(staged)
+            os.replace(staged, target)
+        return 0
+
+    def _meet_existing(self, path: str, target: str, digest: bytes, staged: str) -> int:
+        """Keeps an intact object that is there already and links the file to it; heals a damaged one (R2, R9)."""
+        if not os.path.samefile(path, target) and not _same_object(target, path, digest):
+            os.link(path, staged, follow_symlinks=False)
+            os.chmod(staged, OBJECT_MODE)
+            os.replace(staged, target)
+            return 1
+        return 0
+
+    def _check(self, at: int, column: bytes, made: bytes, emit: Emit) -> tuple[bytes, list[str]]:
+        """Compares each file with what was hashed; takes back objects that were linked to changed files."""
+        batch = self.batches[at]
+        assert self.store is not None
+        stats = bytearray()
+        changed: list[str] = []
+        digits = column.hex()
+        for k, name in enumerate(batch.names.split("\0")):
+            before = batch.stats[k * STAT_SIZE : (k + 1) * STAT_SIZE]
+            try:
+                now = pack_stat(os.stat(f"{batch.folder}/{name}"))
+            except FileNotFoundError:
+                now = UNTRUSTED
+            is_hot = unpack_stat(before)[3] > self.started_ns - RACY_NS
+            if now[:24] == before[:24] and not is_hot:
+                stats += now
+                continue
+            digest = column[k * DIGEST_SIZE : (k + 1) * DIGEST_SIZE]
+            if (
+                now[:24] == before[:24]
+                and digests.read_md5(f"{batch.folder}/{name}", unpack_stat(now)[1])[0] == digest
+            ):
+                stats += now
+                continue
+            changed.append(name)
+            stats += UNTRUSTED
+            target = self.store.path(digits[k * 32 : k * 32 + 32])
+            if made[k] and self.link not in (links.COPY, links.REFLINK):
+                atomic.remove_quietly(target)
+        emit(len(made), 0)
+        return bytes(stats), changed
+
+
+def _rename_if_there(staged: str, target: str) -> int:
+    try:
+        os.replace(staged, target)
+    except FileNotFoundError:
+        return 0  # the store had it
+    return 1
+
+
+def _same_object(target: str, other: str, digest: bytes) -> bool:
+    """Says whether an intact object with this digest stands at `target`; a look at the size spares most reading."""
+    try:
+        if os.stat(target).st_size != os.stat(other).st_size:
+            return False
+        return digests.read_md5(target)[0] == digest
+    except FileNotFoundError:
+        return False
