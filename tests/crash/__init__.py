@@ -1,0 +1,1 @@
+"""Kills, power cuts, full disks and damaged files: what must never cost anyone data."""
