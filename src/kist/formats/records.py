@@ -56,6 +56,7 @@ class Output(NamedTuple):
         can_push: `push:`.
         metric, plot: the flag, or a mapping of options as old files have it; None when absent.
         extra: keys that only old versions of DVC wrote, kept so that a rewrite loses nothing.
+        has_hash: the entry has a `hash:` key. Counts only where the digest does not tell (etag, checksum, none).
     """
 
     path: str
@@ -78,6 +79,7 @@ class Output(NamedTuple):
     metric: bool | dict[str, Any] | None = None
     plot: bool | dict[str, Any] | list[Any] | None = None
     extra: dict[str, Any] | None = None
+    has_hash: bool = True
 
 
 class Dependency(NamedTuple):
@@ -87,6 +89,7 @@ class Dependency(NamedTuple):
         repo: mapping with `url`, `rev`, `rev_lock`, `config`, `remote` for data imported from another repository.
         db: mapping for data imported from a database.
         params: for old single-stage files: mapping of names to values, or list of names, read from `path`.
+        has_hash: as in `Output`.
     """
 
     path: str
@@ -102,6 +105,7 @@ class Dependency(NamedTuple):
     fs_config: dict[str, Any] | None = None
     params: Any = None
     extra: dict[str, Any] | None = None
+    has_hash: bool = True
 
 
 class Metafile(NamedTuple):
