@@ -60,11 +60,12 @@ def is_stale_temp(name: str, mtime_s: float, now_s: float) -> bool:
     """
     parts = name[len(TEMP_PREFIX) :].split("-")
     if len(parts) >= 2 and parts[0] == host_tag() and parts[1].isdigit():
-        return not _is_alive(int(parts[1]))
+        return not is_alive(int(parts[1]))
     return now_s - mtime_s > STALE_AFTER_S
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Says whether a process of this machine is running."""
     if pid == os.getpid():
         return True
     try:

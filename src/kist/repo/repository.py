@@ -1,0 +1,246 @@
+"""An opened repository: a small holder of its parts, each made when first asked for.
+
+Not here: what commands do with them (one module a verb), and the environment (handed in by the caller).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from kist.base import parallel
+from kist.base.locks import WAIT_S, FileLock
+from kist.base.progress import Progress, SilentProgress
+from kist.errors import InputError, NotARepositoryError
+from kist.formats.records import LEGACY_MD5, MD5
+from kist.store.loose import LooseStore, sweep_staging
+from kist.store.statindex import StatIndex
+from kist.store.trust import Trust
+from kist.workspace.ignores import GITIGNORE, IgnoreTree
+
+if TYPE_CHECKING:
+    from kist.git.repository import GitRepository
+    from kist.repo.settings import ConfigPaths, Settings
+
+DVC_DIR = ".dvc"
+
+
+class NoRepositoryError(NotARepositoryError):
+    """There is no repository here or above. `kist init` makes one."""
+
+    code = "no-repository"
+
+
+class OutsideRepositoryError(InputError):
+    """A path leads out of the repository."""
+
+    code = "outside-repository"
+
+
+def find_root(start: str) -> str | None:
+    """Returns the nearest folder at or above `start` that has a `.dvc` folder, or None."""
+    here = os.path.abspath(start)
+    while True:
+        if os.path.isdir(os.path.join(here, DVC_DIR)):
+            return here
+        above = os.path.dirname(here)
+        if above == here:
+            return None
+        here = above
+
+
+class Repository:
+    """The parts of one repository.
+
+    Attributes:
+        root: absolute path of the folder that holds `.dvc`.
+        cwd: absolute path that the person's relative paths start from.
+        progress: told of long work.
+        workers: how many processes hashing and copying may use.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        cwd: str,
+        config_paths: ConfigPaths,
+        progress: Progress | None = None,
+        environ: Mapping[str, str] | None = None,
+        wait_for_lock: bool = False,
+    ) -> None:
+        self.root = root
+        self.cwd = cwd
+        self.progress: Progress = progress or SilentProgress()
+        self.environ: Mapping[str, str] = environ or {}
+        self._config_paths = config_paths
+        self._wait_s = None if wait_for_lock else WAIT_S
+        self._settings: Settings | None = None
+        self._git: GitRepository | None = None
+        self._git_is_known = False
+        self._index: StatIndex | None = None
+        self._ignores: IgnoreTree | None = None
+        self._git_ignores: IgnoreTree | None = None
+
+    @classmethod
+    def find(
+        cls,
+        start: str,
+        *,
+        config_paths: ConfigPaths,
+        progress: Progress | None = None,
+        environ: Mapping[str, str] | None = None,
+        wait_for_lock: bool = False,
+    ) -> Repository:
+        """Returns the repository around `start`.
+
+        Raises: NoRepositoryError.
+        """
+        root = find_root(start)
+        if root is None:
+            raise NoRepositoryError(
+                f"cannot find a repository: there is no '.dvc' folder in '{start}' or above it",
+                hint="kist init",
+            )
+        return cls(
+            root,
+            cwd=os.path.abspath(start),
+            config_paths=config_paths,
+            progress=progress,
+            environ=environ,
+            wait_for_lock=wait_for_lock,
+        )
+
+    @property
+    def dvc_dir(self) -> str:
+        """The `.dvc` folder."""
+        return os.path.join(self.root, DVC_DIR)
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration of all levels."""
+        if self._settings is None:
+            from kist.repo.settings import load_settings  # `kist root` needs none
+
+            self._settings = load_settings(
+                self._config_paths, home=self.environ.get("HOME"), environ=self.environ
+            )
+        return self._settings
+
+    @property
+    def workers(self) -> int:
+        """How many processes may hash and copy at once."""
+        return self.settings.checksum_jobs or parallel.default_workers()
+
+    @property
+    def git(self) -> GitRepository | None:
+        """The Git repository around this one; None with `core.no_scm` or where there is none."""
+        if not self._git_is_known:
+            self._git_is_known = True
+            if not self.settings.no_scm:
+                from kist.git.repository import (
+                    GitRepository,
+                )  # spawns nothing by itself
+
+                self._git = GitRepository.find(self.root, environ=self.environ)
+        return self._git
+
+    @property
+    def cache(self) -> LooseStore:
+        """The store of DVC 3's objects."""
+        return LooseStore(self.cache_dir, MD5, self.settings.shared_group)
+
+    @property
+    def legacy_cache(self) -> LooseStore:
+        """The store of older objects, in the same place."""
+        return LooseStore(self.cache_dir, LEGACY_MD5, self.settings.shared_group)
+
+    @property
+    def cache_dir(self) -> str:
+        """The absolute path of the cache."""
+        return self.settings.cache_dir or os.path.join(self.dvc_dir, "cache")
+
+    def store_for(self, algorithm: str) -> LooseStore:
+        """Returns the cache's store for objects of one kind."""
+        return self.legacy_cache if algorithm == LEGACY_MD5 else self.cache
+
+    @property
+    def index(self) -> StatIndex:
+        """The stat index."""
+        if self._index is None:
+            self._index = StatIndex(
+                os.path.join(self.dvc_dir, "tmp", "kist", "index.db")
+            )
+        return self._index
+
+    def trust(self, store: LooseStore) -> Trust:
+        """Returns the trust records of a store."""
+        return Trust(self.index, store)
+
+    @property
+    def ignores(self) -> IgnoreTree:
+        """The `.dvcignore` rules of the workspace."""
+        if self._ignores is None:
+            self._ignores = IgnoreTree(self.root)
+        return self._ignores
+
+    @property
+    def git_ignores(self) -> IgnoreTree | None:
+        """The `.gitignore` rules, asked with paths relative to the top of the Git repository; None without Git."""
+        if self._git_ignores is None and self.git is not None:
+            self._git_ignores = IgnoreTree(self.git.top, kind=GITIGNORE)
+        return self._git_ignores
+
+    def forget_ignores(self) -> None:
+        """Drops what was read of ignore files, after some were changed."""
+        self._ignores = None
+        self._git_ignores = None
+
+    def lock(self) -> FileLock:
+        """Returns the lock that every changing command holds; also clears away what killed commands left."""
+        lock = FileLock(
+            os.path.join(self.dvc_dir, "tmp", "lock"),
+            wait_s=self._wait_s,
+            by_link=self.settings.hardlink_lock,
+        )
+        return lock
+
+    def sweep(self, now_s: float) -> None:
+        """Removes what killed commands left in the cache and beside the metafiles of `.dvc`."""
+        for base in (self.cache_dir, self.dvc_dir, self.root):
+            sweep_staging(base, now_s)
+
+    def rel(self, path: str) -> str:
+        """Returns a person's path relative to the repository's root, with "/" and without "."; "" is the root.
+
+        Raises: OutsideRepositoryError.
+        """
+        absolute = os.path.normpath(os.path.join(self.cwd, path))
+        if absolute == self.root:
+            return ""
+        if not absolute.startswith(self.root + os.sep):
+            # The same place by another name, such as a symbolic link to the repository?
+            real = os.path.join(
+                os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute)
+            )
+            real_root = os.path.realpath(self.root)
+            if not real.startswith(real_root + os.sep):
+                raise OutsideRepositoryError(
+                    f"cannot use '{path}': it is outside of the repository '{self.root}'"
+                )
+            return real[len(real_root) + 1 :].replace(os.sep, "/")
+        return absolute[len(self.root) + 1 :].replace(os.sep, "/")
+
+    def abspath(self, rel: str) -> str:
+        """Returns the absolute path of a path relative to the root."""
+        return os.path.join(self.root, rel) if rel else self.root
+
+    def shown(self, rel: str) -> str:
+        """Returns a path relative to the root as the person would type it here."""
+        return os.path.relpath(self.abspath(rel), self.cwd).replace(os.sep, "/")
+
+    def close(self) -> None:
+        """Writes what is to be remembered."""
+        if self._index is not None:
+            self._index.close()

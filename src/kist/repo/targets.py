@@ -1,0 +1,223 @@
+"""What a person's targets mean: metafiles, stages, outputs, and paths inside tracked directories.
+
+Not here: what a command then does. Source: docs/spec/targets.md; DVC 3.67.1.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from kist.base.suggest import closest
+from kist.errors import InputError
+from kist.repo.collect import (
+    OLD_FILE,
+    PIPELINE_FILE,
+    Out,
+    Stage,
+    WorkspaceSource,
+    collect,
+    read_stages,
+)
+
+if TYPE_CHECKING:
+    from kist.repo.repository import Repository
+
+
+class TargetMissingError(InputError):
+    """A target is neither a metafile, nor a stage, nor an output, nor a path inside one."""
+
+    code = "target-missing"
+
+
+class Selected(NamedTuple):
+    """One output that is meant.
+
+    Attributes:
+        inner: "" for the whole output, else the path inside the tracked directory that is meant.
+    """
+
+    stage: Stage
+    out: Out
+    inner: str = ""
+
+    @property
+    def path(self) -> str:
+        """What is meant, relative to the root."""
+        return f"{self.out.path}/{self.inner}" if self.inner else self.out.path
+
+
+def all_outputs(stages: Iterable[Stage]) -> list[Selected]:
+    """Returns each output of the stages."""
+    return [Selected(stage, out) for stage in stages for out in stage.outs]
+
+
+def select(
+    repository: Repository,
+    targets: Sequence[str],
+    *,
+    with_deps: bool = False,
+    recursive: bool = False,
+    may_be_inner: bool = True,
+) -> list[Selected]:
+    """Returns the outputs that the targets mean, in order, each once; all outputs when there is no target.
+
+    Args:
+        with_deps: also the outputs of all stages that the targets depend on.
+        recursive: a folder among the targets means all metafiles below it.
+        may_be_inner: a path inside a tracked directory is allowed.
+
+    Raises:
+        TargetMissingError: a target means nothing.
+        FormatError: a metafile cannot be understood.
+    """
+    source = WorkspaceSource(repository)
+    if not targets:
+        return all_outputs(collect(source))
+    everything: list[Stage] | None = collect(source) if with_deps else None
+    found: list[Selected] = []
+    for target in targets:
+        picked = None
+        if everything is None and not recursive:
+            picked = _quick(repository, source, target)
+        if picked is None:
+            if everything is None:
+                everything = collect(source)
+            picked = _pick(
+                repository,
+                everything,
+                target,
+                recursive=recursive,
+                may_be_inner=may_be_inner,
+            )
+        found += picked
+    if with_deps and everything is not None:
+        found = [
+            *all_outputs(_ancestors(everything, [item.stage for item in found])),
+            *found,
+        ]
+    return list({(item.out.stage, item.path): item for item in found}.values())
+
+
+def _quick(
+    repository: Repository, source: WorkspaceSource, target: str
+) -> list[Selected] | None:
+    """Returns what a target means if one metafile says it, without reading all the others."""
+    if ":" in target:
+        return None
+    rel = repository.rel(target)
+    if rel.endswith(".dvc") or posixpath.basename(rel) == OLD_FILE:
+        if os.path.isfile(repository.abspath(rel)):
+            return all_outputs(read_stages(source, rel))
+        return None
+    beside = rel + ".dvc"
+    if rel and os.path.isfile(repository.abspath(beside)):
+        picked = [
+            item
+            for item in all_outputs(read_stages(source, beside))
+            if item.out.path == rel
+        ]
+        return picked or None
+    return None
+
+
+def _pick(
+    repository: Repository,
+    stages: Sequence[Stage],
+    target: str,
+    *,
+    recursive: bool,
+    may_be_inner: bool,
+) -> list[Selected]:
+    named = _by_name(repository, stages, target)
+    if named:
+        return all_outputs(named)
+    rel = repository.rel(target)
+    by_file = [stage for stage in stages if stage.file == rel]
+    if by_file:
+        return all_outputs(by_file)
+    if recursive and os.path.isdir(repository.abspath(rel)):
+        prefix = rel + "/" if rel else ""
+        return all_outputs(stage for stage in stages if stage.file.startswith(prefix))
+    exact = [item for item in all_outputs(stages) if item.out.path == rel]
+    if exact:
+        return exact
+    if may_be_inner:
+        inside = [
+            Selected(item.stage, item.out, rel[len(item.out.path) + 1 :])
+            for item in all_outputs(stages)
+            if rel.startswith(item.out.path + "/")
+        ]
+        if inside:
+            return inside
+    raise _missing(repository, stages, target)
+
+
+def _by_name(
+    repository: Repository, stages: Sequence[Stage], target: str
+) -> list[Stage]:
+    file, colon, name = target.rpartition(":")
+    here = (
+        repository.rel(file)
+        if file
+        else posixpath.join(repository.rel("."), PIPELINE_FILE)
+    )
+    if not colon and ("/" in target or "." in target.split("@")[0]):
+        return []
+    exact = [stage for stage in stages if stage.file == here and stage.name == name]
+    if exact:
+        return exact
+    return [
+        stage
+        for stage in stages
+        if stage.file == here and stage.name and stage.name.startswith(name + "@")
+    ]
+
+
+def _missing(
+    repository: Repository, stages: Sequence[Stage], target: str
+) -> TargetMissingError:
+    known = [repository.shown(item.out.path) for item in all_outputs(stages)]
+    known += [repository.shown(stage.file) for stage in stages]
+    known += [stage.name for stage in stages if stage.name]
+    near = closest(target, known)
+    hint = f"did you mean '{near}'?" if near else "kist status"
+    return TargetMissingError(
+        f"cannot find '{target}': it is no output, no stage and no metafile of this repository",
+        hint=hint,
+    )
+
+
+def _ancestors(stages: Sequence[Stage], wanted: Sequence[Stage]) -> list[Stage]:
+    """Returns the stages that `wanted` depend on, directly or not, in the order of `stages`."""
+    makers = [(item.out.path, item.stage) for item in all_outputs(stages)]
+    reached: dict[str, Stage] = {}
+    pending = list(wanted)
+    while pending:
+        for dep in dependencies(pending.pop()):
+            for path, maker in makers:
+                if _touch(path, dep) and maker.address not in reached:
+                    reached[maker.address] = maker
+                    pending.append(maker)
+    return [stage for stage in stages if stage.address in reached]
+
+
+def dependencies(stage: Stage) -> list[str]:
+    """Returns the paths that a stage reads, relative to the root."""
+    if stage.resolved is not None:
+        paths = [dep for dep in stage.resolved.deps if "://" not in dep]
+    elif stage.metafile is not None and not stage.is_import:
+        paths = [dep.path for dep in stage.metafile.deps if "://" not in dep.path]
+    else:
+        return []
+    return [posixpath.normpath(posixpath.join(stage.wdir, path)) for path in paths]
+
+
+def _touch(first: str, second: str) -> bool:
+    return (
+        first == second
+        or first.startswith(second + "/")
+        or second.startswith(first + "/")
+    )

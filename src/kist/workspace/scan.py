@@ -1,0 +1,360 @@
+"""Looks at tracked data on disk and tells what it holds, reading only files whose stat changed since the last look.
+
+Not here: comparing with what was recorded in metafiles (repo), changing anything (checkout).
+Implements docs/spec/stat-index.md.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from kist.base.listing import STAT_SIZE, Listing, list_directory, pack_stat, total_size, without_racy
+from kist.base.progress import Progress
+from kist.errors import InputError
+from kist.formats.manifest import Tree, TreeFolder, fingerprint, render_manifest
+from kist.formats.records import MD5
+from kist.store.ingest import FileBatch, Stored, hash_batches, split_batches
+from kist.store.statindex import DIGEST_SIZE, UNKNOWN, FolderRow, StatIndex, TreeRow
+from kist.workspace.ignores import DirectoryMatcher, IgnoreTree
+
+
+class SpecialFileError(InputError):
+    """Tracked data holds something that has no content: a named pipe, a socket, a device, a dead link (rule R17)."""
+
+    code = "special-file"
+
+
+class NameNotTextError(InputError):
+    """A file name is not UTF-8, so that a manifest cannot hold it. Rename the file."""
+
+    code = "name-not-text"
+
+
+class Folder(NamedTuple):
+    """The files right in one folder, as columns: names joined by NUL, stat records, md5 digests (UNKNOWN: unread)."""
+
+    names: str
+    stats: bytes
+    digests: bytes
+
+    def split(self) -> list[str]:
+        """Returns the names as a list."""
+        return self.names.split("\0") if self.names else []
+
+
+class Snapshot(NamedTuple):
+    """What a tracked directory, or single file, looked like.
+
+    Attributes:
+        root: absolute path of the directory, or of the folder that holds the single file.
+        key: the directory, or the single file itself, relative to the repository, as the stat index calls it.
+        space: the part of the stat index that its rows are in: the digest's algorithm, and whether it is one file.
+        folders: path relative to `root` -> files. For a single file, one row "" with one name.
+        links: relative paths of symbolic links to files.
+        specials: (relative path, what it is) of entries without content.
+        temps: absolute paths of temporary files of our own.
+        stale: folders of the index below `key` that are no more.
+        changed: folders that differ from the index, or hold unread files.
+        times: wall clock in ns before and after the look.
+        unread: number of files whose content is unknown.
+    """
+
+    root: str
+    key: str
+    space: str
+    folders: dict[str, Folder]
+    links: list[str]
+    specials: list[tuple[str, str]]
+    temps: list[str]
+    stale: list[str]
+    changed: set[str]
+    times: tuple[int, int]
+    unread: int
+
+    def tree(self) -> Tree:
+        """Returns the content as a tree; every file must have been read."""
+        return Tree(
+            {path: TreeFolder(row.names, row.digests) for path, row in self.folders.items() if row.names}
+        )
+
+    def size_bytes(self) -> int:
+        """Returns the sum of the file sizes."""
+        return sum(total_size(row.stats) for row in self.folders.values())
+
+    def file_count(self) -> int:
+        """Returns the number of files."""
+        return sum(len(row.stats) for row in self.folders.values()) // STAT_SIZE
+
+    def index_path(self, path: str) -> str:
+        """Returns how the stat index calls the folder `path` of this snapshot."""
+        if not path:
+            return self.key
+        return f"{self.key}/{path}" if self.key else path
+
+
+def scan_directory(
+    root: str, key: str, *, index: StatIndex, ignores: IgnoreTree | None, algorithm: str = MD5
+) -> Snapshot:
+    """Returns what the directory holds, with digests of the files that did not change since they were recorded.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    known = index.folders(algorithm, key)
+    started = time.time_ns()
+    snapshot = Snapshot(root, key, algorithm, {}, [], [], [], [], set(), (started, started), 0)
+    matcher = ignores.enter(key) if ignores is not None else None
+    unread = _walk(root, "", matcher, snapshot, known)
+    present = {snapshot.index_path(path) for path in snapshot.folders}
+    stale = [path for path in known if path not in present]
+    return snapshot._replace(unread=unread, stale=stale, times=(started, time.time_ns()))
+
+
+def _walk(
+    root: str, path: str, matcher: DirectoryMatcher | None, snapshot: Snapshot, known: dict[str, FolderRow]
+) -> int:
+    here = f"{root}/{path}" if path else root
+    needs_asking = matcher is not None and not matcher.is_trivial
+    listing = list_directory(here, matcher.is_ignored if needs_asking and matcher is not None else None)
+    if matcher is not None and not needs_asking:
+        listing = _without_built_in(listing, matcher)
+    prefix = path + "/" if path else ""
+    snapshot.links.extend([prefix + name for name in listing.links])
+    snapshot.specials.extend([(prefix + name, what) for name, what in listing.specials])
+    snapshot.temps.extend([f"{here}/{name}" for name in listing.temps])
+    row = known.get(snapshot.index_path(path))
+    if row is not None and row.stats == listing.stats and row.names == listing.names:
+        digests, unread = row.digests, 0
+    else:
+        digests, unread = _recall(listing.names, listing.stats, row)
+        snapshot.changed.add(path)
+    if listing.names or not listing.folders or not path:
+        snapshot.folders[path] = Folder(listing.names, listing.stats, digests)
+    for name in listing.folders:
+        below = matcher.child(name) if matcher is not None else None
+        unread += _walk(root, prefix + name, below, snapshot, known)
+    return unread
+
+
+def _without_built_in(listing: Listing, matcher: DirectoryMatcher) -> Listing:
+    folders = [name for name in listing.folders if not matcher.is_ignored(name, True)]
+    names = listing.names
+    if names[:1] != "." and "\0." not in names:
+        return listing._replace(folders=folders)
+    split = names.split("\0")
+    kept = [at for at, name in enumerate(split) if not matcher.is_ignored(name, False)]
+    if len(kept) == len(split):
+        return listing._replace(folders=folders)
+    stats = b"".join([listing.stats[at * STAT_SIZE : (at + 1) * STAT_SIZE] for at in kept])
+    return listing._replace(folders=folders, names="\0".join([split[at] for at in kept]), stats=stats)
+
+
+def _recall(names: str, stats: bytes, row: FolderRow | None) -> tuple[bytes, int]:
+    """Returns the digest column for a folder that differs from its row, and how many files are unknown in it."""
+    if not names:
+        return b"", 0
+    split = names.split("\0")
+    if row is None:
+        return UNKNOWN * len(split), len(split)
+    old = {name: at for at, name in enumerate(row.names.split("\0"))} if row.names else {}
+    column = []
+    unread = 0
+    for at, name in enumerate(split):
+        before = old.get(name)
+        digest = UNKNOWN
+        if before is not None:
+            record = row.stats[before * STAT_SIZE : (before + 1) * STAT_SIZE]
+            if record == stats[at * STAT_SIZE : (at + 1) * STAT_SIZE]:
+                digest = row.digests[before * DIGEST_SIZE : (before + 1) * DIGEST_SIZE]
+        column.append(digest)
+        unread += digest == UNKNOWN
+    return b"".join(column), unread
+
+
+def scan_file(path: str, key: str, *, index: StatIndex, algorithm: str = MD5) -> Snapshot | None:
+    """Returns the snapshot of one file, or None where there is none.
+
+    Args:
+        path: absolute; what it leads to is looked at if it is a symbolic link.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    started = time.time_ns()
+    root, name = os.path.split(path)
+    space = f"{algorithm}:file"
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    is_link = stat.S_ISLNK(found.st_mode)
+    empty = Snapshot(root, key, space, {}, [], [], [], [], set(), (started, time.time_ns()), 0)
+    if is_link:
+        try:
+            found = os.stat(path)
+        except OSError as error:
+            what = f"a symbolic link that leads nowhere ({error.strerror})"
+            return empty._replace(specials=[(name, what)])
+    if not stat.S_ISREG(found.st_mode):
+        return empty._replace(specials=[(name, "a special file")])
+    stats = pack_stat(found)
+    row = index.folder(space, key)
+    digests, unread = _recall(name, stats, row)
+    return empty._replace(
+        folders={"": Folder(name, stats, digests)},
+        links=[name] if is_link else [],
+        changed={""} if unread else set(),
+        unread=unread,
+        times=(started, time.time_ns()),
+    )
+
+
+def refuse_specials(snapshot: Snapshot) -> None:
+    """Raises SpecialFileError or NameNotTextError if something in the snapshot cannot be stored."""
+    for relpath, what in snapshot.specials:
+        raise SpecialFileError(
+            f"cannot track '{os.path.join(snapshot.root, relpath)}': it is {what}",
+            hint="move it elsewhere, or name it in .dvcignore",
+        )
+    for path, row in snapshot.folders.items():
+        try:
+            (path + row.names).encode("utf-8")
+        except UnicodeEncodeError:
+            bad = next(name for name in [path, *row.split()] if not _is_text(name))
+            shown = os.path.join(snapshot.root, path, bad).encode("utf-8", "backslashreplace").decode()
+            raise NameNotTextError(
+                f"cannot track '{shown}': its name is not UTF-8", hint="rename it, or name it in .dvcignore"
+            ) from None
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def unread_batches(snapshot: Snapshot) -> tuple[list[FileBatch], list[tuple[str, list[int]]]]:
+    """Returns batches for the files whose content is unknown, and for each batch (folder, positions in its row)."""
+    batches: list[FileBatch] = []
+    places: list[tuple[str, list[int]]] = []
+    for path, row in snapshot.folders.items():
+        if path not in snapshot.changed or not row.names:
+            continue
+        names = row.names.split("\0")
+        unknown = [
+            at
+            for at in range(len(names))
+            if row.digests[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE] == UNKNOWN
+        ]
+        if not unknown:
+            continue
+        folder = f"{snapshot.root}/{path}" if path else snapshot.root
+        stats = [row.stats[at * STAT_SIZE : (at + 1) * STAT_SIZE] for at in unknown]
+        first = 0
+        for batch in split_batches(folder, [names[at] for at in unknown], stats):
+            count = len(batch.stats) // STAT_SIZE
+            batches.append(batch)
+            places.append((path, unknown[first : first + count]))
+            first += count
+    return batches, places
+
+
+def with_columns(
+    snapshot: Snapshot, places: Iterable[tuple[str, list[int]]], columns: Iterable[tuple[bytes, bytes | None]]
+) -> Snapshot:
+    """Returns the snapshot with digests, and new stat records where given, put in at `places`."""
+    folders = dict(snapshot.folders)
+    digests: dict[str, bytearray] = {}
+    stats: dict[str, bytearray] = {}
+    for (path, positions), (column, records) in zip(places, columns, strict=True):
+        row = folders[path]
+        target = digests.setdefault(path, bytearray(row.digests))
+        looks = stats.setdefault(path, bytearray(row.stats))
+        for k, at in enumerate(positions):
+            target[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE] = column[
+                k * DIGEST_SIZE : (k + 1) * DIGEST_SIZE
+            ]
+            if records is not None:
+                looks[at * STAT_SIZE : (at + 1) * STAT_SIZE] = records[k * STAT_SIZE : (k + 1) * STAT_SIZE]
+    for path, column_now in digests.items():
+        folders[path] = folders[path]._replace(digests=bytes(column_now), stats=bytes(stats[path]))
+    return snapshot._replace(folders=folders, unread=0)
+
+
+def read_all(
+    snapshots: Sequence[Snapshot], *, index: StatIndex, algorithm: str = MD5, workers: int, progress: Progress
+) -> list[Snapshot]:
+    """Returns the snapshots with every digest known, and records what was read.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    batches: list[FileBatch] = []
+    all_places = []
+    for snapshot in snapshots:
+        own, places = unread_batches(snapshot) if snapshot.unread else ([], [])
+        batches += own
+        all_places.append(places)
+    columns = iter(
+        hash_batches(batches, algorithm=algorithm, workers=workers, progress=progress) if batches else []
+    )
+    done = []
+    for snapshot, places in zip(snapshots, all_places, strict=True):
+        read = with_columns(snapshot, places, [(next(columns), None) for _ in places]) if places else snapshot
+        remember(read, index=index)
+        done.append(read)
+    return done
+
+
+def with_stored(snapshot: Snapshot, places: list[tuple[str, list[int]]], stored: list[Stored]) -> Snapshot:
+    """Returns the snapshot after its unread files went into a store, with their digests and new stat records."""
+    done = with_columns(snapshot, places, [(item.digests, item.stats) for item in stored])
+    now = time.time_ns()
+    return done._replace(times=(now, now))
+
+
+def remember(snapshot: Snapshot, *, index: StatIndex) -> None:
+    """Records the changed folders of a snapshot whose files are all known."""
+    rows = []
+    for path in snapshot.changed:
+        row = snapshot.folders.get(path)
+        if row is not None:
+            stats = without_racy(row.stats, *snapshot.times)
+            rows.append((snapshot.index_path(path), FolderRow(row.names, stats, row.digests)))
+    index.save(snapshot.space, rows, gone=snapshot.stale)
+
+
+def directory_oid(snapshot: Snapshot, *, index: StatIndex) -> TreeRow:
+    """Returns the manifest id, total size and number of files of a snapshot whose files are all known.
+
+    The manifest is made once for each content; afterwards a fingerprint finds its id.
+    """
+    tree = snapshot.tree()
+    key = fingerprint(tree)
+    known = index.tree(key)
+    if known is not None:
+        return known
+    import hashlib  # unchanged data needs none
+
+    oid = hashlib.md5(render_manifest(tree), usedforsecurity=False).hexdigest() + ".dir"
+    row = TreeRow(oid, snapshot.size_bytes(), snapshot.file_count())
+    index.save(MD5, (), trees=[(key, row)])
+    return row
+
+
+def iter_files(snapshot: Snapshot) -> Iterator[tuple[str, bytes, bytes]]:
+    """Yields (relative path, stat record, digest) for each file."""
+    for path, row in snapshot.folders.items():
+        prefix = path + "/" if path else ""
+        for at, name in enumerate(row.split()):
+            yield (
+                prefix + name,
+                row.stats[at * STAT_SIZE : (at + 1) * STAT_SIZE],
+                row.digests[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE],
+            )
