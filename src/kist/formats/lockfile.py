@@ -1,0 +1,193 @@
+"""`dvc.lock` between bytes and `Lockfile`: schema 2.0, and the schema of DVC 1.
+
+Not here: what a stage should be (dvcyaml) and whether it changed (pipeline). Implements docs/spec/metafiles.md,
+section 7.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kist.formats import yaml
+from kist.formats._entries import (
+    MetafileError,
+    Path,
+    Source,
+    kind,
+    read_dependency,
+    read_output,
+    write_figures,
+    write_files,
+    writes_hash,
+)
+from kist.formats.records import LEGACY_MD5, MD5, Dependency, LockedStage, Lockfile, Output
+
+__all__ = ["LockfileError", "parse_lockfile", "render_lockfile"]
+
+SCHEMA = "2.0"
+
+_DEFAULT_PARAMS_FILE = "params.yaml"
+_FILE_KEYS = frozenset({"schema", "datasets", "stages"})
+_STAGE_KEYS = frozenset({"cmd", "deps", "params", "outs"})
+_OUTPUT_KEYS = frozenset(
+    {"path", "hash", "md5", "etag", "checksum", "size", "nfiles", "isexec", "version_id", "cloud", "files"}
+)
+_DEPENDENCY_KEYS = _OUTPUT_KEYS | {"dataset"}
+
+
+class LockfileError(MetafileError):
+    """A `dvc.lock` is YAML, but does not say what such a file can say; Git has the last good one."""
+
+    code = "lockfile"
+
+
+def parse_lockfile(data: bytes, *, name: str) -> Lockfile:
+    """Returns what a `dvc.lock` says.
+
+    Args:
+        name: the file's name for messages.
+    Raises:
+        LockfileError: empty, an unknown schema or key, a wrong type, a digest that is none.
+        kist.formats.yaml.YamlError: not YAML, such as a file with conflict markers.
+    """
+    return _read(yaml.load(data, name=name), Source(name, data, LockfileError))
+
+
+def _read(value: Any, source: Source) -> Lockfile:
+    if value is None:
+        raise LockfileError(
+            source.name, "the file is empty", hint=f"restore it with `git checkout -- {source.name}`"
+        )
+    whole = source.mapping(value, ())
+    root: Path = ("stages",) if _has_schema(whole) else ()
+    datasets = []
+    stages = whole
+    if root:
+        source.mapping(whole, (), _FILE_KEYS)
+        if whole["schema"] != SCHEMA:
+            source.fail(("schema",), f"schema {whole['schema']!r} is not known; expected '{SCHEMA}'")
+        stages = whole.get("stages", {})
+        datasets = source.items(whole.get("datasets", []), ("datasets",))
+    for index, dataset in enumerate(datasets):
+        source.mapping(dataset, ("datasets", index))
+    locked = {}
+    for stage_name, stage in source.mapping(stages, root).items():
+        if not isinstance(stage_name, str):
+            source.fail((*root, stage_name), f"a stage's name is {kind(stage_name)}, expected a text")
+        locked[stage_name] = _read_stage(source, (*root, stage_name), stage)
+    return Lockfile(locked, tuple(datasets))
+
+
+def _has_schema(whole: dict[str, Any]) -> bool:
+    # A stage of DVC 1 may be called "schema"; its value is a mapping then.
+    return "schema" in whole and not isinstance(whole["schema"], dict)
+
+
+def _read_stage(source: Source, path: Path, value: Any) -> LockedStage:
+    stage = source.mapping(value, path, _STAGE_KEYS)
+    if "cmd" not in stage:
+        source.fail(path, f"key 'cmd' is missing in '{path[-1]}'")
+    cmd = stage["cmd"]
+    if not isinstance(cmd, str) and not (
+        isinstance(cmd, list) and all(isinstance(line, str) for line in cmd)
+    ):
+        source.fail((*path, "cmd"), f"'cmd' is {kind(cmd)}, expected a text or a list of texts")
+    params = source.mapping(stage.get("params", {}), (*path, "params"))
+    for file, values in params.items():
+        source.mapping(values, (*path, "params", file))
+    deps_path, outs_path = (*path, "deps"), (*path, "outs")
+    return LockedStage(
+        cmd=cmd,
+        deps=tuple(
+            _read_dependency(source, (*deps_path, index), item)
+            for index, item in enumerate(source.items(stage.get("deps", []), deps_path))
+        ),
+        params=params,
+        outs=tuple(
+            _read_output(source, (*outs_path, index), item)
+            for index, item in enumerate(source.items(stage.get("outs", []), outs_path))
+        ),
+    )
+
+
+def _read_dependency(source: Source, path: Path, item: Any) -> Dependency:
+    entry = source.mapping(item, path, _DEPENDENCY_KEYS)
+    dataset = source.field(entry, path, "dataset", dict)
+    if dataset is None:
+        return read_dependency(source, path, entry)
+    rest = {key: value for key, value in entry.items() if key != "dataset"}
+    return read_dependency(source, path, rest)._replace(extra={"dataset": dataset})
+
+
+def _read_output(source: Source, path: Path, item: Any) -> Output:
+    return read_output(source, path, source.mapping(item, path, _OUTPUT_KEYS))
+
+
+def render_lockfile(lock: Lockfile, previous: bytes | None = None) -> bytes:
+    """Returns the bytes of a `dvc.lock` that says `lock`, always in schema 2.0.
+
+    Args:
+        previous: the file's bytes until now: comments and order are kept, stages that did not change are left as
+            they are, and a file that already says `lock` keeps its bytes.
+    Raises:
+        LockfileError, kist.formats.yaml.YamlError: `previous` cannot be read.
+    """
+    if previous is None:
+        return yaml.dump(_lock_value(lock, None, {}))
+    source = Source("dvc.lock", previous, LockfileError)
+    value = yaml.load(previous, name=source.name)
+    before = _read(value, source)
+    if before == lock:
+        return previous
+    if not _has_schema(value):
+        return yaml.dump(_lock_value(lock, None, {}))
+    return yaml.edit(previous, _lock_value(lock, before, value.get("stages", {})), name=source.name)
+
+
+def _lock_value(lock: Lockfile, before: Lockfile | None, stages: dict[str, Any]) -> dict[str, Any]:
+    """Returns the mapping of the whole file; stages that equal those `before` are taken from there."""
+    value: dict[str, Any] = {"schema": SCHEMA}
+    if lock.datasets:
+        value["datasets"] = list(lock.datasets)
+    unchanged = before.stages if before is not None else {}
+    value["stages"] = {
+        name: stages[name] if unchanged.get(name) == stage else _stage_value(stage)
+        for name, stage in lock.stages.items()
+    }
+    return value
+
+
+def _stage_value(stage: LockedStage) -> dict[str, Any]:
+    value: dict[str, Any] = {"cmd": stage.cmd}
+    if stage.deps:
+        value["deps"] = [_entry_value(entry) for entry in sorted(stage.deps, key=_path)]
+    if stage.params:
+        value["params"] = {
+            file: {key: stage.params[file][key] for key in sorted(stage.params[file])}
+            for file in sorted(stage.params, key=lambda file: (file != _DEFAULT_PARAMS_FILE, file))
+        }
+    if stage.outs:
+        value["outs"] = [_entry_value(entry) for entry in sorted(stage.outs, key=_path)]
+    return value
+
+
+def _path(entry: Output | Dependency) -> str:
+    return entry.path
+
+
+def _entry_value(entry: Output | Dependency) -> dict[str, Any]:
+    value: dict[str, Any] = {"path": entry.path}
+    if isinstance(entry, Dependency) and entry.extra and "dataset" in entry.extra:
+        value["dataset"] = entry.extra["dataset"]
+        return value
+    if writes_hash(entry):
+        value["hash"] = MD5
+    if entry.files is None:
+        if entry.digest is not None:
+            value[MD5 if entry.digest.algorithm == LEGACY_MD5 else entry.digest.algorithm] = (
+                entry.digest.value
+            )
+        write_figures(value, entry)
+    else:
+        value["files"] = write_files(entry.files)
+    return value
