@@ -1,0 +1,160 @@
+"""Writers for the terminal: data to stdout, everything else to stderr; colours only where they are wanted.
+
+Not here: progress lines (render_progress) and the wording of errors (errors).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36", "bold": "1", "dim": "2"}
+
+
+def wants_colour(stream: TextIO, environ: Mapping[str, str], *, allowed: bool = True) -> bool:
+    """Returns whether coloured text may be written to `stream`.
+
+    `allowed` is False after `--no-color`, which wins over everything. Then NO_COLOR (any text), FORCE_COLOR
+    (any text but "0"), TERM=dumb, and last whether the stream is a terminal.
+    """
+    if not allowed or environ.get("NO_COLOR"):
+        return False
+    forced = environ.get("FORCE_COLOR")
+    if forced:
+        return forced != "0"
+    return environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def visible(text: str) -> str:
+    """Returns `text` with control characters spelled out, so that a hostile file name cannot drive the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in "\n\t" or "\udc80" <= char <= "\udcff" else _escaped(char)
+        for char in text
+    )
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+class Console:
+    """Where a command says something.
+
+    Attributes:
+        quiet: `info`, `warn` and `hint` are silent.
+        progress_pause: called before a line is written to a terminal that may show a progress line.
+    """
+
+    def __init__(
+        self,
+        *,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+        quiet: bool = False,
+        out_colour: bool = False,
+        err_colour: bool = False,
+    ) -> None:
+        self._out = out if out is not None else sys.stdout
+        self._err = err if err is not None else sys.stderr
+        self.quiet = quiet
+        self._out_colour = out_colour
+        self._err_colour = err_colour
+        self.erase_progress = _nothing
+
+    def out(self, text: str = "", *, end: str = "\n") -> None:
+        """Writes data to stdout, also with `--quiet`."""
+        self.erase_progress()
+        self._out.write(text + end)
+
+    def info(self, text: str = "") -> None:
+        """Writes a line for the person to stdout, unless `--quiet`."""
+        if not self.quiet:
+            self.out(text)
+
+    def error(self, message: str) -> None:
+        """Writes `error: message` to stderr."""
+        self._label("error", "red", message)
+
+    def warn(self, message: str) -> None:
+        """Writes `warning: message` to stderr, unless `--quiet`."""
+        if not self.quiet:
+            self._label("warning", "yellow", message)
+
+    def hint(self, message: str) -> None:
+        """Writes `hint: message` to stderr, unless `--quiet`."""
+        if not self.quiet:
+            self._label("hint", "cyan", message)
+
+    def note(self, text: str) -> None:
+        """Writes a line without a label to stderr, as it is, unless `--quiet`."""
+        if not self.quiet:
+            self._to_stderr(text)
+
+    def data_json(self, value: Any) -> None:
+        """Writes `value` as one line of JSON to stdout."""
+        import json  # only commands asked for JSON pay for it
+
+        self.out(json.dumps(value))
+
+    def paint(self, text: str, *styles: str) -> str:
+        """Returns `text` for `out` in the named styles (red, green, yellow, blue, cyan, bold, dim) if stdout is coloured."""
+        return _painted(text, styles) if self._out_colour else text
+
+    def confirm(self, question: str) -> bool:
+        """Returns whether the person answered yes; False when stdin is not a terminal."""
+        if not sys.stdin or not sys.stdin.isatty():
+            return False
+        while True:
+            self.erase_progress()
+            self._err.write(f"{visible(question)} [y/n] ")
+            self._err.flush()
+            answer = sys.stdin.readline()
+            if not answer:
+                return False
+            if answer.strip().lower() in ("y", "yes"):
+                return True
+            if answer.strip().lower() in ("n", "no"):
+                return False
+
+    def ask_secret(self, prompt: str) -> str:
+        """Returns what the person typed without showing it.
+
+        Raises: NoTerminalError when there is nobody to ask.
+        """
+        from kist.cli.errors import NoTerminalError
+
+        if not sys.stdin or not sys.stdin.isatty():
+            raise NoTerminalError(prompt)
+        import getpass  # pulls in termios; only prompts need it
+
+        self.erase_progress()
+        return getpass.getpass(f"{visible(prompt)}: ", stream=self._err)
+
+    def flush(self) -> None:
+        """Hands everything written so far to the operating system."""
+        self._out.flush()
+        self._err.flush()
+
+    def _label(self, label: str, style: str, message: str) -> None:
+        shown = _painted(f"{label}:", (style, "bold")) if self._err_colour else f"{label}:"
+        self._to_stderr(f"{shown} {message}")
+
+    def _to_stderr(self, text: str) -> None:
+        self.erase_progress()
+        self._out.flush()  # keeps the order of lines when both streams go to one place
+        head, colour, tail = text.partition("\x1b[0m")
+        self._err.write((head + colour + visible(tail) if colour else visible(head)) + "\n")
+        self._err.flush()
+
+
+def _painted(text: str, styles: tuple[str, ...]) -> str:
+    return f"\x1b[{';'.join(_CODES[style] for style in styles)}m{text}\x1b[0m"
+
+
+def _nothing() -> None:
+    pass

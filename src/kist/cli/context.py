@@ -1,0 +1,129 @@
+"""What a command gets besides its arguments: the console, the environment, progress, and the repository when it asks.
+
+The command line is the only place that knows the environment and the home directory; it hands them down as values.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from kist.errors import NotARepositoryError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kist.base.progress import Progress
+    from kist.cli.console import Console
+    from kist.repo.repository import Repository
+    from kist.repo.settings import ConfigPaths
+
+
+class Context:
+    """One run of one command.
+
+    Attributes:
+        cwd: absolute path of the current directory, after `--cd`.
+        environ: the environment of the process.
+        console: where to say things.
+        progress: hand it to operations that take long.
+        quiet, verbose: `-q`, and how often `-v` was given.
+        as_json: data goes to stdout as JSON.
+        wait_for_lock: wait for the repository's lock as long as it takes.
+    """
+
+    def __init__(
+        self,
+        *,
+        cwd: str,
+        environ: Mapping[str, str],
+        console: Console,
+        progress: Progress,
+        quiet: bool = False,
+        verbose: int = 0,
+        as_json: bool = False,
+        wait_for_lock: bool = False,
+    ) -> None:
+        self.cwd = cwd
+        self.environ = environ
+        self.console = console
+        self.progress = progress
+        self.quiet = quiet
+        self.verbose = verbose
+        self.as_json = as_json
+        self.wait_for_lock = wait_for_lock
+        self._repository: Repository | None = None
+
+    def config_paths(self) -> ConfigPaths:
+        """Returns the configuration files of all levels, whether they exist or not.
+
+        The project's are None outside a repository. Source: DVC 3.67.1, with its environment variables.
+        """
+        from kist.repo.settings import ConfigPaths  # most of the start-up path does not need the settings
+
+        root = find_root(self.cwd)
+        return ConfigPaths(
+            system=os.path.join(system_config_directory(self.environ), "config"),
+            user=os.path.join(user_config_directory(self.environ), "config"),
+            project=os.path.join(root, ".dvc", "config") if root else None,
+            local=os.path.join(root, ".dvc", "config.local") if root else None,
+        )
+
+    def root(self) -> str:
+        """Returns the top directory of the repository around the current directory.
+
+        Raises: NotARepositoryError.
+        """
+        root = find_root(self.cwd)
+        if root is None:
+            raise NotARepositoryError(
+                f"there is no repository at '{self.cwd}' or above it",
+                hint="run `kist init` to make one here, or `kist --cd DIRECTORY ...` to work in another directory",
+            )
+        return root
+
+    def repository(self) -> Repository:
+        """Returns the repository around the current directory; opened once.
+
+        Raises: NotARepositoryError, ConfigError.
+        """
+        if self._repository is None:
+            from kist.repo.repository import Repository  # the biggest part of the program
+
+            self._repository = Repository.find(
+                self.cwd, config_paths=self.config_paths(), progress=self.progress
+            )
+        return self._repository
+
+
+def find_root(directory: str) -> str | None:
+    """Returns the nearest directory at or above `directory` that holds `.dvc/`, on the same file system, or None."""
+    current = directory
+    while True:
+        if os.path.isdir(os.path.join(current, ".dvc")):
+            return current
+        parent = os.path.dirname(current)
+        if parent == current or os.path.ismount(current):
+            return None
+        current = parent
+
+
+def system_config_directory(environ: Mapping[str, str]) -> str:
+    """Returns the directory of the system's configuration."""
+    if environ.get("DVC_SYSTEM_CONFIG_DIR"):
+        return environ["DVC_SYSTEM_CONFIG_DIR"]
+    if sys.platform == "darwin":
+        return "/Library/Application Support/dvc"
+    first = environ.get("XDG_CONFIG_DIRS", "").split(os.pathsep)[0].strip()
+    return os.path.join(first or "/etc/xdg", "dvc")
+
+
+def user_config_directory(environ: Mapping[str, str]) -> str:
+    """Returns the directory of the user's own configuration."""
+    if environ.get("DVC_GLOBAL_CONFIG_DIR"):
+        return environ["DVC_GLOBAL_CONFIG_DIR"]
+    home = environ.get("HOME") or os.path.expanduser("~")
+    if sys.platform == "darwin":
+        return os.path.join(home, "Library", "Application Support", "dvc")
+    return os.path.join(environ.get("XDG_CONFIG_HOME", "").strip() or os.path.join(home, ".config"), "dvc")

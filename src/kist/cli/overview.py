@@ -1,0 +1,40 @@
+"""The text of `kist --help`, made from the table alone."""
+
+from __future__ import annotations
+
+from kist.cli.table import GROUPS
+
+_HEAD = """\
+usage: kist [options] command ...
+
+Data version control beside Git; works in every DVC repository.
+"""
+
+_TAIL = """
+Options before the command:
+  -q, --quiet         Say only errors and data.
+  -v, --verbose       Say more; twice: even more.
+  -h, --help          Show this help.
+  -V, --version       Show the version.
+  --cd PATH           Change to a directory first.
+  --wait-for-lock     Wait for the repository's lock as long as it takes.
+  --no-color          No colours (or set NO_COLOR).
+  --json              Data as JSON, for commands that have it.
+  --progress MODE     auto (a line on the terminal), none, or json (lines on stderr).
+
+Run `kist help COMMAND` for the help of a command.
+"""
+
+
+def overview() -> str:
+    """Returns the overview of all commands and of the options before them."""
+    lines = [_HEAD]
+    for title, commands in GROUPS:
+        shown = [command for command in commands if not command.hidden]
+        lines.append(f"{title}:")
+        for command in shown:
+            name = f"{command.name} ({', '.join(command.aliases)})" if command.aliases else command.name
+            lines.append(f"  {name:<18}  {command.help}")
+        lines.append("")
+    lines.pop()
+    return "\n".join(lines) + "\n" + _TAIL

@@ -1,0 +1,123 @@
+"""The argument parser of a command: DVC's general options everywhere, and usage errors as exceptions with a suggestion.
+
+Not here: the options before the command (main reads them by itself, so that `--help` needs no argparse).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from kist.cli.errors import UnknownOptionError
+from kist.cli.options import IGNORED_FLAGS, IGNORED_VALUES, PROGRESS_MODES
+from kist.base.suggest import closest
+from kist.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Parses the arguments of one command or subcommand; errors are raised, not printed.
+
+    A command's own option of the same spelling replaces a general one.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        settings.setdefault("formatter_class", _HelpFormatter)
+        settings.setdefault("conflict_handler", "resolve")
+        super().__init__(**settings)
+        self.set_defaults(_parser=self)
+        self.add_argument(
+            "-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="Say only errors and data."
+        )
+        self.add_argument(
+            "-v", "--verbose", action="count", default=argparse.SUPPRESS, help="Say more; twice: even more."
+        )
+        self.add_argument(
+            "--no-color", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+        self.add_argument(
+            "--progress", choices=PROGRESS_MODES, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+        self.add_argument(
+            "--show-stack", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+        for flag in IGNORED_FLAGS:
+            self.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        for option in IGNORED_VALUES:
+            self.add_argument(option, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+    def parse_args(  # type: ignore[override]  # the overloads of the base class add nothing here
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Returns the parsed arguments.
+
+        Raises: UsageError, UnknownOptionError.
+        """
+        parsed, rest = self.parse_known_args(args, namespace)
+        if rest:
+            parser: CommandParser = parsed._parser
+            parser.refuse(rest)
+        return parsed
+
+    def refuse(self, rest: Sequence[str]) -> NoReturn:
+        """Raises the error for arguments that nobody wants."""
+        option = next((word for word in rest if word.startswith("-") and word != "--"), None)
+        if option is None:
+            words = " ".join(f"'{word}'" for word in rest)
+            raise UsageError(f"`{self.prog}` does not take {words}", hint=self._help_hint())
+        option = option.partition("=")[0]
+        guess = closest(option, self.visible_options()) if option.startswith("--") else None
+        raise UnknownOptionError(
+            f"`{self.prog}` has no option '{option}'",
+            hint=f"did you mean `{guess}`?" if guess else self._help_hint(),
+        )
+
+    def visible_options(self) -> list[str]:
+        """Returns the spellings of all options that the help shows."""
+        return [
+            spelling
+            for action in self._actions
+            if action.help is not argparse.SUPPRESS
+            for spelling in action.option_strings
+        ]
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UsageError for a mistake that argparse found."""
+        raise UsageError(f"`{self.prog}`: {message}", hint=self._help_hint())
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        choices = [str(choice) for choice in action.choices]
+        guess = closest(str(value), choices)
+        if isinstance(action, argparse._SubParsersAction):
+            message = f"`{self.prog}` has no command '{value}'"
+            hint = f"did you mean `{self.prog} {guess}`?" if guess else f"choose from: {', '.join(choices)}"
+        else:
+            name = "/".join(action.option_strings) or action.dest
+            message = f"`{self.prog}`: '{value}' is not a value of {name}"
+            hint = f"did you mean `{guess}`?" if guess else f"choose from: {', '.join(choices)}"
+        raise UsageError(message, hint=hint)
+
+    def _help_hint(self) -> str:
+        return f"run `{self.prog} --help` to see what it takes"
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Knows the width itself: the base class imports shutil to find it, also where no help is written."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=_width())
+
+
+def _width() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit() and int(columns) > 0:
+        return max(int(columns) - 2, 40)
+    try:
+        return min(max(os.get_terminal_size().columns - 2, 40), 110)
+    except OSError:  # stdout is no terminal
+        return 98

@@ -1,0 +1,114 @@
+"""The table of commands: what exists, where it lives, one line of help. Knows no argparse and imports no command.
+
+The module named in an entry is `kist.cli.commands.<module>`; it offers `add_arguments(parser)` and `run(args, context)`.
+A test imports every entry, because names looked up by string are invisible to the other checks.
+"""
+
+from __future__ import annotations
+
+
+class Command:
+    """One line of the table.
+
+    Attributes:
+        name: as typed after `kist`.
+        module: last part of the module's name.
+        help: one line for the overview; ends with a full stop.
+        aliases: other spellings of the name.
+        domain_exit_code: status after an error whose category sets none: 1 or 255, as the same command of DVC has it.
+        hidden: left out of overviews and suggestions.
+    """
+
+    __slots__ = ("aliases", "domain_exit_code", "help", "hidden", "module", "name")
+
+    def __init__(
+        self,
+        name: str,
+        help: str,
+        *,
+        module: str | None = None,
+        aliases: tuple[str, ...] = (),
+        domain_exit_code: int = 1,
+        hidden: bool = False,
+    ) -> None:
+        self.name = name
+        self.module = module or name.replace("-", "_")
+        self.help = help
+        self.aliases = aliases
+        self.domain_exit_code = domain_exit_code
+        self.hidden = hidden
+
+
+GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
+    (
+        "Start",
+        (
+            Command("init", "Make a repository for data here."),
+            Command("config", "Show or change settings.", domain_exit_code=255),
+            Command("remote", "Name the storages that data is pushed to.", domain_exit_code=255),
+            Command("cache", "Show or change where the cache is.", domain_exit_code=255),
+            Command("destroy", "Take the repository's metafiles and cache away, keep the data."),
+        ),
+    ),
+    (
+        "Track data",
+        (
+            Command("add", "Track files or directories, and store them in the cache."),
+            Command("commit", "Store changes of tracked data in the cache."),
+            Command("remove", "Stop tracking.", aliases=("rm",)),
+            Command("move", "Rename tracked data with its metafile.", aliases=("mv",)),
+            Command(
+                "unprotect", "Make linked data writable without touching the cache.", domain_exit_code=255
+            ),
+        ),
+    ),
+    (
+        "Look",
+        (
+            Command("status", "Show what changed since it was last stored or pushed."),
+            Command("data", "Show the state of data against Git, cache and remote."),
+            Command("diff", "Show data added, changed or deleted between two versions."),
+            Command("list", "List what Git and Kist track.", aliases=("ls",)),
+            Command("du", "Show how much space tracked data takes.", domain_exit_code=255),
+            Command(
+                "check-ignore", "Say which paths `.dvcignore` leaves out, and why.", domain_exit_code=255
+            ),
+            Command("root", "Print the way to the top of the repository.", domain_exit_code=255),
+        ),
+    ),
+    (
+        "Get and share data",
+        (
+            Command("checkout", "Put the recorded version of data into the workspace.", domain_exit_code=255),
+            Command("fetch", "Get data from a remote into the cache."),
+            Command("pull", "Get data from a remote into the workspace."),
+            Command("push", "Send data to a remote."),
+        ),
+    ),
+    (
+        "Help",
+        (
+            Command("version", "Show the version and what this system can do.", aliases=("doctor",)),
+            Command(
+                "completion", "Print a script that completes commands in the shell.", domain_exit_code=255
+            ),
+            Command("help", "Show the help of a command."),
+            Command(
+                "__complete", "Print candidates for the completion scripts.", module="complete", hidden=True
+            ),
+        ),
+    ),
+)
+
+
+def all_commands() -> list[Command]:
+    """Returns every command in the order of the overview, hidden ones included."""
+    return [command for _, commands in GROUPS for command in commands]
+
+
+def find_command(name: str) -> Command | None:
+    """Returns the command with this name or alias, or None."""
+    for command in all_commands():
+        if name == command.name or name in command.aliases:
+            return command
+    return None
