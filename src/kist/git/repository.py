@@ -1,0 +1,427 @@
+"""One git repository, asked through the `git` program.
+
+Not here: starting the program (kist.git.process), finding the repository without it (kist.git.locate), and what the
+history means for data. Reading takes no lock, runs no hook and writes nothing; `stage` alone changes the index.
+Source: git 2.25 or newer; git-cat-file(1), git-log(1), git-diff-tree(1), git-status(1), gitrepository-layout(5).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from kist.errors import MissingError
+from kist.git.locate import find_paths, read_small_file
+from kist.git.process import GitProgram
+
+_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_ARGUMENT_BYTES = 64 * 1024
+"""Paths on one command line: half of the smallest limit among the systems that we run on."""
+_REF_GROUPS = ("--all", "--branches", "--tags", "--remotes")
+_FILE_MODES = ("100644", "100755")
+_EXPERIMENTS = "refs/exps/*"
+
+
+class RevisionMissingError(MissingError):
+    """A name is no branch, tag or commit of the repository. The user mends the name, or fetches."""
+
+    code = "revision-missing"
+
+
+class GitObjectMissingError(MissingError):
+    """An object that the history names is not there: a shallow or damaged clone. `git fetch` can help."""
+
+    code = "git-object-missing"
+
+
+class TreeItem(NamedTuple):
+    """One file of a commit: `mode` as six octal digits in text, `sha` of the blob (or of a submodule's commit)."""
+
+    mode: str
+    sha: str
+
+
+class PathStatus(NamedTuple):
+    """One path that differs from the last commit.
+
+    Attributes:
+        path: relative to the top; an untracked directory ends in `/`.
+        staged: letter of the staged change (A, M, D, R, C, T, U), "?" for untracked, " " for none.
+        unstaged: letter of the other change, likewise.
+        source: the old path of a rename or copy.
+    """
+
+    path: str
+    staged: str
+    unstaged: str
+    source: str | None = None
+
+
+class CommitChange(NamedTuple):
+    """What one commit changed against one parent (an empty tree for a root): path -> new blob, None when deleted."""
+
+    commit: str
+    blobs: dict[str, str | None]
+
+
+class GitRepository:
+    """A working tree and its repository.
+
+    Attributes:
+        top: absolute path of the directory that holds `.git`.
+        git_dir: this working tree's own git directory.
+        common_dir: the git directory that all working trees share.
+    """
+
+    def __init__(
+        self,
+        top: str,
+        git_dir: str,
+        *,
+        common_dir: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Args: environ: the environment of the spawned git; without PATH git is looked for in the system's places."""
+        self.top = top
+        self.git_dir = git_dir
+        self.common_dir = common_dir or git_dir
+        self._git = GitProgram(top, environ or {})
+
+    @classmethod
+    def find(cls, start: str, *, environ: Mapping[str, str] | None = None) -> GitRepository | None:
+        """Returns the repository whose working tree holds the absolute path `start`, or None. Starts no process."""
+        paths = find_paths(start)
+        if paths is None:
+            return None
+        return cls(paths.top, paths.git_dir, common_dir=paths.common_dir, environ=environ)
+
+    # Revisions
+
+    def head_sha(self) -> str | None:
+        """Returns the commit that is checked out, None before the first commit. Usually starts no process."""
+        text = read_small_file(os.path.join(self.git_dir, "HEAD"))
+        for _ in range(5):  # symbolic references to symbolic references; git's own limit
+            if text is None:
+                break
+            text = text.rstrip("\n")
+            if _SHA.fullmatch(text):
+                return text
+            if not text.startswith("ref: "):
+                break
+            name = text.removeprefix("ref: ").strip()
+            text = read_small_file(os.path.join(self.common_dir, name)) or self._packed(name)
+        # Left over: an unborn branch, references in another format (reftable), and names per working tree.
+        found = self._git.run(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"], accepted=(0, 1, 128))
+        sha = found.decode("ascii", "replace").strip()
+        return sha if _SHA.fullmatch(sha) else None
+
+    def has_commits(self) -> bool:
+        """Says whether anything is checked out: False in a repository without a first commit."""
+        return self.head_sha() is not None
+
+    def resolve(self, rev: str) -> str:
+        """Returns the commit that `rev` names.
+
+        Raises:
+            RevisionMissingError: no commit has this name, or it looks like an option.
+        """
+        if rev == "HEAD" or _SHA.fullmatch(rev):
+            head = self.head_sha()
+            if head is not None and rev in ("HEAD", head):
+                return head
+        if rev and not rev.startswith("-") and "\0" not in rev and "\n" not in rev:
+            found = self._git.run(
+                ["rev-parse", "--verify", "--quiet", "--end-of-options", rev + "^{commit}"],
+                accepted=(0, 1, 128),
+            )
+            sha = found.decode("ascii", "replace").strip().rpartition("\n")[2]
+            if _SHA.fullmatch(sha):
+                return sha
+        raise RevisionMissingError(
+            f"cannot find revision '{rev}': no branch, tag or commit has this name",
+            hint="see `git branch --all` and `git tag`, or run `git fetch --all --tags`",
+        )
+
+    def branches(self) -> dict[str, str]:
+        """Returns local branches: name -> commit, sorted by name."""
+        return self._refs("refs/heads/")
+
+    def tags(self) -> dict[str, str]:
+        """Returns tags: name -> commit, sorted by name; tags of other things than commits are left out."""
+        return self._refs("refs/tags/")
+
+    def all_commits(self, *, experiments: bool = False) -> list[str]:
+        """Returns every commit that a reference or HEAD reaches, the newest first.
+
+        Args:
+            experiments: those of `refs/exps/` too.
+        """
+        left_out = [] if experiments else [f"--exclude={_EXPERIMENTS}"]
+        heads = ["HEAD"] if self.has_commits() else []
+        return self._git.run(["rev-list", *left_out, "--all", *heads]).decode("ascii").split()
+
+    # Trees and blobs
+
+    def list_tree(self, rev: str, suffixes: Sequence[str] = (), *, under: str = "") -> dict[str, TreeItem]:
+        """Returns the files of a commit: path relative to the top -> item.
+
+        Args:
+            suffixes: only paths that end in one of these; empty for all.
+            under: only this directory, relative to the top, and what is below.
+        """
+        arguments = ["ls-tree", "-r", "-z", "--full-tree", self.resolve(rev)]
+        if under:
+            arguments += ["--", under]
+        tree: dict[str, TreeItem] = {}
+        wanted = tuple(suffixes)
+        for record in os.fsdecode(self._git.run(arguments)).split("\0"):
+            if not record:
+                continue
+            head, path = record.split("\t", 1)
+            if wanted and not path.endswith(wanted):
+                continue
+            mode, _, sha = head.split(" ")
+            tree[path] = TreeItem(mode, sha)
+        return tree
+
+    def read_blobs(self, shas: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yields (sha, content) in the order of `shas`, from one process.
+
+        Raises:
+            GitObjectMissingError: an object is not there.
+        """
+        wanted = list(shas)
+        if not wanted:
+            return
+        feed = "".join(f"{sha}\n" for sha in wanted).encode("ascii")
+        with self._git.stream(["cat-file", "--batch", "--buffer"], feed) as stream:
+            for sha in wanted:
+                fields = stream.output.readline().split()
+                if not fields:
+                    raise stream.fail()
+                if len(fields) != 3 or fields[1] != b"blob":
+                    raise GitObjectMissingError(
+                        f"cannot read git object '{sha}': it is not in this clone",
+                        hint="run `git fetch --unshallow` in a shallow clone, or `git fsck`",
+                    )
+                content = stream.output.read(int(fields[2]) + 1)
+                yield sha, content[:-1]
+
+    def read_file(self, rev: str, path: str) -> bytes | None:
+        """Returns the content of `path`, relative to the top, in a commit; None when it is no file there."""
+        item = self.list_tree(rev, under=path).get(path)
+        if item is None or item.mode not in _FILE_MODES:
+            return None
+        return next(self.read_blobs([item.sha]))[1]
+
+    def trees(self, commits: Iterable[str], suffixes: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+        """Yields (commit, its files with these suffixes as path -> blob), each commit once, in the order given.
+
+        Two processes in all: the first tree is listed, each other one is the change from the one before.
+        The mapping is the caller's own.
+        """
+        wanted = list(dict.fromkeys(commits))
+        if not wanted:
+            return
+        ends = tuple(suffixes)
+        first = self.list_tree(wanted[0], ends)
+        tree = {path: item.sha for path, item in first.items() if item.mode in _FILE_MODES}
+        yield wanted[0], dict(tree)
+        if len(wanted) == 1:
+            return
+        feed = "".join(f"{new} {old}\n" for old, new in itertools.pairwise(wanted)).encode("ascii")
+        arguments = ["diff-tree", "--stdin", "-r", "--raw", "-z", "--always", "--no-renames", "--no-abbrev"]
+        with self._git.stream([*arguments, "--", *_globs(ends)], feed) as stream:
+            changes = parse_raw_log(stream.records())
+            for commit in wanted[1:]:
+                change = next(changes, None)
+                if change is None:
+                    raise stream.fail()
+                for path, sha in change.blobs.items():
+                    if sha is None:
+                        tree.pop(path, None)
+                    else:
+                        tree[path] = sha
+                yield commit, dict(tree)
+
+    def history(self, revs: Sequence[str], suffixes: Sequence[str]) -> Iterator[CommitChange]:
+        """Yields what each commit that `revs` reach changed among paths with these suffixes, the newest first.
+
+        A merge is yielded once a parent. Commits that change no such path may be left out.
+
+        Args:
+            revs: revisions, or any of "--all", "--branches", "--tags", "--remotes".
+            suffixes: ends of paths, such as ".dvc", "dvc.lock".
+        """
+        groups = [rev for rev in revs if rev in _REF_GROUPS]
+        commits = [self.resolve(rev) for rev in revs if rev not in groups]
+        if not groups and not commits:
+            return
+        # Commits come over the standard input: there may be more than fit on a command line.
+        feed = "".join(f"{sha}\n" for sha in commits).encode("ascii")
+        arguments = ["log", "--raw", "-z", "--no-renames", "--no-abbrev", "-m", "--root", "--format=%H"]
+        arguments += ["--no-show-signature", *groups, "--stdin", "--", *_globs(suffixes)]
+        with self._git.stream(arguments, feed) as stream:
+            yield from parse_raw_log(stream.records())
+
+    def used_blobs(self, revs: Sequence[str], suffixes: Sequence[str]) -> dict[str, set[str]]:
+        """Returns every version of every path with these suffixes that `revs` reach: path -> blobs.
+
+        Args: as of `history`. For the versions at certain commits only, without their past, see `trees`.
+        """
+        used: dict[str, set[str]] = {}
+        for change in self.history(revs, suffixes):
+            for path, sha in change.blobs.items():
+                if sha is not None:
+                    used.setdefault(path, set()).add(sha)
+        return used
+
+    # The working tree
+
+    def is_tracked(self, paths: Iterable[str]) -> set[str]:
+        """Returns those of `paths` (relative to the top) that are in the index, or are directories with such files."""
+        wanted = list(paths)
+        if not wanted:
+            return set()
+        tracked: set[str] = set()
+        for batch in _batches([f":(top,literal){path}" for path in wanted]):
+            for path in os.fsdecode(self._git.run(["ls-files", "-z", "--full-name", "--", *batch])).split(
+                "\0"
+            ):
+                tracked.update(_with_parents(path))
+        return tracked.intersection(wanted)
+
+    def status(self, *, untracked: bool = False, ignored: bool = False) -> list[PathStatus]:
+        """Returns the paths that differ from the last commit, or from the index, sorted by path.
+
+        Args:
+            untracked: also single untracked files.
+            ignored: also ignored ones, their letters being "!".
+        """
+        arguments = ["status", "--porcelain=v1", "-z", f"--untracked-files={'all' if untracked else 'no'}"]
+        if ignored:
+            arguments.append("--ignored=traditional")
+        return parse_status(os.fsdecode(self._git.run(arguments)))
+
+    def is_dirty(self, *, untracked: bool = False) -> bool:
+        """Says whether anything differs from the last commit."""
+        return bool(self.status(untracked=untracked))
+
+    def ignored(self, paths: Iterable[str]) -> set[str]:
+        """Returns those of `paths` (relative to the top) that git ignores, as git itself sees it.
+
+        Slower than kist.workspace.ignores, which needs no process; git leaves out what it tracks.
+        """
+        data = b"".join(os.fsencode(path) + b"\0" for path in paths)
+        if not data:
+            return set()
+        found = self._git.run(["check-ignore", "--stdin", "-z"], data=data, accepted=(0, 1))
+        return set(os.fsdecode(found).split("\0")) - {""}
+
+    def stage(self, paths: Iterable[str]) -> None:
+        """Puts the present content of `paths` (relative to the top) into the index; a file that is gone is taken out.
+
+        Holds: only the index changes, by git's own lock and rename.
+
+        Raises:
+            GitFailedError: git refuses, for example because another process holds the index.
+        """
+        present: list[str] = []
+        gone: list[str] = []
+        for path in paths:
+            (present if os.path.lexists(os.path.join(self.top, path)) else gone).append(path)
+        if present:
+            self._stage(["add"], present)
+        if gone:
+            self._stage(["rm", "--cached", "--quiet", "--ignore-unmatch"], gone)
+
+    def _stage(self, command: Sequence[str], paths: Sequence[str]) -> None:
+        data = b"".join(os.fsencode(path) + b"\0" for path in paths)
+        arguments = ["--literal-pathspecs", *command, "--pathspec-from-file=-", "--pathspec-file-nul"]
+        self._git.run(arguments, data=data, writes=True)
+
+    def _refs(self, prefix: str) -> dict[str, str]:
+        form = "%(refname)%00%(objecttype)%00%(objectname)%00%(*objecttype)%00%(*objectname)"
+        refs: dict[str, str] = {}
+        for line in os.fsdecode(self._git.run(["for-each-ref", f"--format={form}", prefix])).splitlines():
+            name, kind, sha, peeled_kind, peeled = line.split("\0")
+            if kind == "commit":
+                refs[name.removeprefix(prefix)] = sha
+            elif peeled_kind == "commit":
+                refs[name.removeprefix(prefix)] = peeled
+        return refs
+
+    def _packed(self, name: str) -> str | None:
+        try:
+            with open(
+                os.path.join(self.common_dir, "packed-refs"), encoding="utf-8", errors="surrogateescape"
+            ) as file:
+                for line in file:
+                    sha, _, found = line.rstrip("\n").partition(" ")
+                    if found == name:
+                        return sha
+        except OSError:
+            pass
+        return None
+
+
+def parse_raw_log(records: Iterable[bytes]) -> Iterator[CommitChange]:
+    """Yields the commits in the NUL-separated output of `git log --raw -z --format=%H` or `git diff-tree --stdin`."""
+    commit = ""
+    blobs: dict[str, str | None] = {}
+    iterator = iter(records)
+    for record in iterator:
+        # A line feed stands between the name of a commit and its first change, in one of the two programs.
+        text = record.strip(b"\n")
+        if text.startswith(b":"):
+            new_mode, sha = os.fsdecode(text).split(" ")[1:4:2]
+            path = os.fsdecode(next(iterator))
+            if new_mode in _FILE_MODES:
+                blobs[path] = sha
+            else:
+                blobs[path] = None  # deleted, or a symbolic link or submodule now
+        elif text:
+            if commit:
+                yield CommitChange(commit, blobs)
+            commit, blobs = text.decode("ascii"), {}
+    if commit:
+        yield CommitChange(commit, blobs)
+
+
+def parse_status(output: str) -> list[PathStatus]:
+    """Returns the records of `git status --porcelain=v1 -z`."""
+    found: list[PathStatus] = []
+    fields = iter(output.split("\0"))
+    for field in fields:
+        if field:
+            index, worktree, path = field[0], field[1], field[3:]
+            has_source = index in "RC" or worktree in "RC"
+            found.append(PathStatus(path, index, worktree, next(fields) if has_source else None))
+    return sorted(found)
+
+
+def _globs(suffixes: Sequence[str]) -> list[str]:
+    return [f":(top,glob)**/*{suffix}" for suffix in suffixes]
+
+
+def _batches(arguments: Sequence[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    size = 0
+    for argument in arguments:
+        length = len(os.fsencode(argument)) + 1
+        if batch and size + length > _ARGUMENT_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(argument)
+        size += length
+    if batch:
+        yield batch
+
+
+def _with_parents(path: str) -> Iterator[str]:
+    while path:
+        yield path
+        path = path.rpartition("/")[0]

@@ -1,0 +1,276 @@
+"""Which paths are ignored: nested `.dvcignore` or `.gitignore` files, asked during a walk from the top down.
+
+Not here: what a pattern means (kist.formats.ignore) and the walk itself. Implements docs/spec/ignore.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+
+from kist.errors import FormatError, StorageError
+from kist.formats.ignore import DVC, GIT, IgnorePattern, IgnoreRules, NameRules, State, parse_ignore
+from kist.git.locate import find_paths
+
+DVCIGNORE = ".dvcignore"
+GITIGNORE = ".gitignore"
+MAX_IGNORE_BYTES = 16 * 1024 * 1024
+"""An ignore file above this size is a mistake, and would cost minutes and gigabytes to compile."""
+
+_DVC_BUILT_IN = {".git": True, ".hg": False, ".dvc": False}
+"""Names that are always excluded; the value says whether a file of that name is excluded too."""
+_GIT_BUILT_IN = {".git": True}
+
+_MEMORY_LIMIT = 4096
+
+
+class IgnoreFileTooLargeError(FormatError):
+    """An ignore file is larger than any person writes. Exit as the command decides; a retry does not help."""
+
+    code = "ignore-file-too-large"
+
+
+class IgnoreFileUnreadableError(StorageError):
+    """The operating system refuses to read an ignore file, so nobody knows what it excludes."""
+
+    code = "ignore-file-unreadable"
+
+
+class _Layer:
+    """One ignore file as it stands in one directory."""
+
+    __slots__ = ("names", "rules", "source", "state")
+
+    def __init__(self, rules: IgnoreRules, state: State, source: str) -> None:
+        self.rules = rules
+        self.state = state
+        self.source = source
+        self.names: NameRules | None = rules.names(state)
+
+
+class IgnoreMatch:
+    """One pattern that matches a path, or the built-in reason why the path is excluded.
+
+    Attributes:
+        source: the ignore file, relative to the root; "" for what is built in.
+        pattern: None for a nested repository.
+        is_ignored: what the match says.
+        depth: the number of components of the matched path: fewer than asked for when a parent matched.
+    """
+
+    __slots__ = ("depth", "is_ignored", "pattern", "source")
+
+    def __init__(self, source: str, pattern: IgnorePattern | None, is_ignored: bool, depth: int) -> None:
+        self.source = source
+        self.pattern = pattern
+        self.is_ignored = is_ignored
+        self.depth = depth
+
+
+class DirectoryMatcher:
+    """Answers for the names directly in one directory. Made by `IgnoreTree.enter` or by `child`.
+
+    Attributes:
+        rel_dir: the directory, relative to the root, "" for the root.
+        is_excluded: the directory itself is ignored, and with it everything below.
+        is_trivial: no line of an ignore file can match here: only names with a dot in front (and, among
+            directories, nested repositories) need to be asked about.
+    """
+
+    __slots__ = ("_layers", "_names", "_tree", "is_excluded", "is_trivial", "rel_dir")
+
+    def __init__(self, tree: IgnoreTree, rel_dir: str, layers: tuple[_Layer, ...], is_excluded: bool) -> None:
+        self._tree = tree
+        self.rel_dir = rel_dir
+        self.is_excluded = is_excluded
+        self._layers = layers  # the deepest file first: it has the first word
+        self._names = tuple((layer.rules, layer.names) for layer in layers if layer.names is not None)
+        self.is_trivial = not self._names and not is_excluded
+
+    def is_ignored(self, name: str, is_dir: bool) -> bool:
+        """Says whether the child `name` is ignored; for a directory that includes being a repository of its own."""
+        if self.is_excluded:
+            return True
+        built_in = self._tree.built_in.get(name)
+        if built_in is not None and (built_in or is_dir):
+            return True
+        if is_dir and self._tree.is_nested_repository(self.join(name)):
+            return True
+        for rules, names in self._names:
+            verdict = names.verdict(rules.text(name), is_dir)
+            if verdict is not None:
+                return verdict
+        return False
+
+    def child(self, name: str) -> DirectoryMatcher:
+        """Returns the matcher of the child directory `name`, which the caller knows not to be ignored."""
+        return self._tree.below(self, self._layers, name, is_excluded=self.is_excluded)
+
+    def join(self, name: str) -> str:
+        """Returns the path of the child `name`, relative to the root."""
+        return f"{self.rel_dir}/{name}" if self.rel_dir else name
+
+    def explain(self, name: str, is_dir: bool) -> list[IgnoreMatch]:
+        """Returns all that matches the child `name`, the weakest first. Slow: for explanations only."""
+        depth = self.join(name).count("/") + 1
+        matches: list[IgnoreMatch] = []
+        built_in = self._tree.built_in.get(name)
+        if built_in is not None and (built_in or is_dir):
+            matches.append(IgnoreMatch("", None, True, depth))
+        for layer in reversed(self._layers):
+            if layer.names is not None:
+                for pattern in layer.names.matching(layer.rules.text(name), is_dir):
+                    matches.append(IgnoreMatch(layer.source, pattern, not pattern.is_negated, depth))
+        if is_dir and self._tree.is_nested_repository(self.join(name)):
+            matches.append(IgnoreMatch("", None, True, depth))
+        return matches
+
+
+class IgnoreTree:
+    """The ignore files below one root directory, read when a walk first enters their directory.
+
+    Holds: what was read is not read again; make a new tree after ignore files have changed.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        kind: str = DVCIGNORE,
+        weaker_files: Sequence[str] = (),
+        reads_git_exclude: bool = True,
+    ) -> None:
+        """Args:
+        root: absolute path; paths asked about are relative to it, with `/` between components.
+        kind: name of the ignore files, DVCIGNORE or GITIGNORE.
+        weaker_files: absolute paths of files that apply to the whole tree, the weakest first (for git the one
+            that `core.excludesFile` names).
+        reads_git_exclude: with GITIGNORE, also read `info/exclude` of the repository whose top `root` is.
+        """
+        self.root = root
+        self.kind = kind
+        self.built_in = _DVC_BUILT_IN if kind == DVCIGNORE else _GIT_BUILT_IN
+        self._flavour = DVC if kind == DVCIGNORE else GIT
+        self._weaker_files = list(weaker_files)
+        if kind == GITIGNORE and reads_git_exclude:
+            found = find_paths(root)
+            if found is not None and found.top == root:
+                self._weaker_files.append(os.path.join(found.common_dir, "info", "exclude"))
+        self._remembered: dict[str, DirectoryMatcher] = {}
+        self._top: DirectoryMatcher | None = None
+
+    def enter(self, rel_dir: str) -> DirectoryMatcher:
+        """Returns the matcher for the children of `rel_dir`, "" for the root.
+
+        Raises:
+            IgnoreFileTooLargeError, IgnoreFileUnreadableError: from any ignore file on the way.
+        """
+        if not rel_dir:
+            return self._root_matcher()
+        known = self._remembered.get(rel_dir)
+        if known is None:
+            parent, _, name = rel_dir.rpartition("/")
+            above = self.enter(parent)
+            known = (
+                DirectoryMatcher(self, rel_dir, (), is_excluded=True)
+                if above.is_ignored(name, is_dir=True)
+                else above.child(name)
+            )
+            if len(self._remembered) >= _MEMORY_LIMIT:
+                self._remembered.clear()
+            self._remembered[rel_dir] = known
+        return known
+
+    def is_path_ignored(self, rel_path: str, is_dir: bool) -> bool:
+        """Says whether `rel_path` or a directory above it is ignored. The root itself never is."""
+        if not rel_path:
+            return False
+        parent, _, name = rel_path.rpartition("/")
+        return self.enter(parent).is_ignored(name, is_dir)
+
+    def explain(self, rel_path: str, is_dir: bool) -> list[IgnoreMatch]:
+        """Returns all patterns that match the first ignored directory on the way to `rel_path`, or `rel_path` itself.
+
+        The weakest comes first; the last one decides. Empty when nothing matches.
+        """
+        matcher = self._root_matcher()
+        *parents, name = rel_path.split("/")
+        for parent in parents:
+            if matcher.is_ignored(parent, is_dir=True):
+                return matcher.explain(parent, is_dir=True)
+            matcher = matcher.child(parent)
+        return matcher.explain(name, is_dir)
+
+    def is_nested_repository(self, rel_dir: str) -> bool:
+        """Says whether the directory `rel_dir` is a DVC repository of its own, which the tree does not look into."""
+        return self.kind == DVCIGNORE and os.path.exists(os.path.join(self.root, rel_dir, ".dvc"))
+
+    def below(
+        self, parent: DirectoryMatcher, layers: tuple[_Layer, ...], name: str, *, is_excluded: bool
+    ) -> DirectoryMatcher:
+        """Returns the matcher of the directory `name` in the directory of `parent`, whose layers are `layers`."""
+        rel_dir = parent.join(name)
+        moved = tuple(
+            _Layer(layer.rules, layer.rules.descend(layer.state, layer.rules.text(name)), layer.source)
+            if layer.state
+            else layer
+            for layer in layers
+        )
+        if is_excluded:
+            return DirectoryMatcher(self, rel_dir, moved, is_excluded)
+        return self._with_own_file(DirectoryMatcher(self, rel_dir, moved, is_excluded=False), moved)
+
+    def _root_matcher(self) -> DirectoryMatcher:
+        if self._top is None:
+            layers: tuple[_Layer, ...] = ()
+            for path in self._weaker_files:
+                data = _read(path, follows_links=True)
+                if data is not None:
+                    layers = self._layered(data, os.path.relpath(path, self.root), layers)
+            self._top = self._with_own_file(DirectoryMatcher(self, "", layers, is_excluded=False), layers)
+        return self._top
+
+    def _with_own_file(self, matcher: DirectoryMatcher, layers: tuple[_Layer, ...]) -> DirectoryMatcher:
+        if self._flavour == DVC and not matcher.is_trivial and matcher.is_ignored(self.kind, is_dir=False):
+            return matcher  # as DVC: a `.dvcignore` that is ignored itself says nothing
+        source = matcher.join(self.kind)
+        # git does not follow a symbolic link here, so that a clone cannot name files outside of it.
+        data = _read(os.path.join(self.root, source), follows_links=self._flavour == DVC)
+        if data is None:
+            return matcher
+        return DirectoryMatcher(self, matcher.rel_dir, self._layered(data, source, layers), is_excluded=False)
+
+    def _layered(self, data: bytes, source: str, layers: tuple[_Layer, ...]) -> tuple[_Layer, ...]:
+        rules = parse_ignore(data, flavour=self._flavour)
+        return (_Layer(rules, rules.start, source), *layers) if rules.patterns else layers
+
+
+def _read(path: str, *, follows_links: bool) -> bytes | None:
+    """Returns the content of an ignore file, None where there is no regular file of that name."""
+    # O_NONBLOCK: opening a named pipe must not wait for a writer.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follows_links else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+            return None
+        raise IgnoreFileUnreadableError(
+            f"cannot read '{path}': {os.strerror(error.errno or errno.EIO)}", hint=f"chmod u+r '{path}'"
+        ) from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        if status.st_size > MAX_IGNORE_BYTES:
+            raise IgnoreFileTooLargeError(
+                f"cannot use '{path}': {status.st_size} bytes are more than the limit of {MAX_IGNORE_BYTES}",
+                hint=f"put fewer patterns into it: see `wc -l '{path}'`",
+            )
+        chunks = []
+        while chunk := os.read(descriptor, 1 << 20):
+            chunks.append(chunk)
+        return b"".join(chunks)
+    finally:
+        os.close(descriptor)
