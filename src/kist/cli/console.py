@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
+from kist.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -42,12 +44,24 @@ def _escaped(char: str) -> str:
     return char.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
+class NoTerminalError(InputError):
+    """A secret is needed and there is nobody to ask. The user's to mend; a retry does not help."""
+
+    code = "no-terminal"
+
+    def __init__(self, prompt: str) -> None:
+        super().__init__(
+            f"cannot ask for '{prompt}': the standard input is not a terminal",
+            hint="give the value with the command, such as `kist remote modify --local NAME password VALUE`",
+        )
+
+
 class Console:
     """Where a command says something.
 
     Attributes:
         quiet: `info`, `warn` and `hint` are silent.
-        progress_pause: called before a line is written to a terminal that may show a progress line.
+        erase_progress: called before anything is written, because a progress line may be in its place.
     """
 
     def __init__(
@@ -102,7 +116,7 @@ class Console:
         self.out(json.dumps(value))
 
     def paint(self, text: str, *styles: str) -> str:
-        """Returns `text` for `out` in the named styles (red, green, yellow, blue, cyan, bold, dim) if stdout is coloured."""
+        """Returns `text` in styles (red, green, yellow, blue, cyan, bold, dim) if stdout is coloured."""
         return _painted(text, styles) if self._out_colour else text
 
     def confirm(self, question: str) -> bool:
@@ -126,8 +140,6 @@ class Console:
 
         Raises: NoTerminalError when there is nobody to ask.
         """
-        from kist.cli.errors import NoTerminalError
-
         if not sys.stdin or not sys.stdin.isatty():
             raise NoTerminalError(prompt)
         import getpass  # pulls in termios; only prompts need it

@@ -1,4 +1,4 @@
-"""What a command gets besides its arguments: the console, the environment, progress, and the repository when it asks.
+"""What a command gets besides its arguments: console, environment, progress, and the repository when it asks.
 
 The command line is the only place that knows the environment and the home directory; it hands them down as values.
 """
@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from typing import TYPE_CHECKING
-
-from kist.errors import NotARepositoryError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +58,8 @@ class Context:
 
         The project's are None outside a repository. Source: DVC 3.67.1, with its environment variables.
         """
-        from kist.repo.settings import ConfigPaths  # most of the start-up path does not need the settings
+        from kist.repo.repository import find_root
+        from kist.repo.settings import ConfigPaths  # most commands that need no repository need no settings
 
         root = find_root(self.cwd)
         return ConfigPaths(
@@ -75,13 +74,7 @@ class Context:
 
         Raises: NotARepositoryError.
         """
-        root = find_root(self.cwd)
-        if root is None:
-            raise NotARepositoryError(
-                f"there is no repository at '{self.cwd}' or above it",
-                hint="run `kist init` to make one here, or `kist --cd DIRECTORY ...` to work in another directory",
-            )
-        return root
+        return self.repository().root
 
     def repository(self) -> Repository:
         """Returns the repository around the current directory; opened once.
@@ -96,17 +89,10 @@ class Context:
             )
         return self._repository
 
-
-def find_root(directory: str) -> str | None:
-    """Returns the nearest directory at or above `directory` that holds `.dvc/`, on the same file system, or None."""
-    current = directory
-    while True:
-        if os.path.isdir(os.path.join(current, ".dvc")):
-            return current
-        parent = os.path.dirname(current)
-        if parent == current or os.path.ismount(current):
-            return None
-        current = parent
+    def close(self) -> None:
+        """Lets the repository write what it wants to remember."""
+        if self._repository is not None:
+            self._repository.close()
 
 
 def system_config_directory(environ: Mapping[str, str]) -> str:

@@ -15,28 +15,15 @@ if TYPE_CHECKING:
     from kist.cli.console import Console
 
 EXIT_INTERRUPTED = 130
-EXIT_BROKEN_PIPE = 141
 EXIT_UNEXPECTED = 255
 
 
 class SignalReceived(KeyboardInterrupt):
-    """SIGTERM or SIGHUP arrived. Derived from KeyboardInterrupt so that whatever cleans up after Ctrl-C does it here too."""
+    """SIGTERM or SIGHUP arrived; a KeyboardInterrupt, so that whatever cleans up after Ctrl-C does it here too."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
-
-
-class NoTerminalError(InputError):
-    """A secret is needed and there is nobody to ask. The user's to mend; a retry does not help."""
-
-    code = "no-terminal"
-
-    def __init__(self, prompt: str) -> None:
-        super().__init__(
-            f"cannot ask for '{prompt}': the standard input is not a terminal",
-            hint="put the value into the configuration, for example `kist remote modify --local NAME password VALUE`",
-        )
 
 
 class UnknownCommandError(UsageError):

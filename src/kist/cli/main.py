@@ -14,7 +14,15 @@ def entry() -> None:
         # Names that the encoding cannot hold go out as their own bytes, or spelled out; never as a crash.
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="surrogateescape" if _is_utf8(stream.encoding) else "backslashreplace")
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):  # already reported, or closed: the interpreter must not stumble over it again
+        from kist.cli.pipe import leave_broken_pipe
+
+        leave_broken_pipe()
+        code = code or 1
+    sys.exit(code)
 
 
 def main(words: list[str]) -> int:
@@ -45,19 +53,10 @@ def _write(text: str) -> int:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
+        from kist.cli.pipe import leave_broken_pipe
+
         return leave_broken_pipe()
     return 0
-
-
-def leave_broken_pipe() -> int:
-    """Returns the status for a reader that went away; what is still buffered goes nowhere, also at the exit."""
-    import os
-
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):  # stdout is closed or has no descriptor: nothing is left to redirect
-        pass
-    return 141
 
 
 def _is_utf8(encoding: str) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kist.cli.errors import UnknownOptionError
 from kist.base.suggest import closest
+from kist.cli.errors import UnknownOptionError
 from kist.errors import UsageError
 
 PROGRESS_MODES = ("auto", "none", "json")

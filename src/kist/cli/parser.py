@@ -9,9 +9,9 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from kist.base.suggest import closest
 from kist.cli.errors import UnknownOptionError
 from kist.cli.options import IGNORED_FLAGS, IGNORED_VALUES, PROGRESS_MODES
-from kist.base.suggest import closest
 from kist.errors import UsageError
 
 if TYPE_CHECKING:

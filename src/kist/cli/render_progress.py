@@ -150,7 +150,7 @@ class _LineView:
         self._drawn = True
         _write_stderr("\r" + progress_line(snapshot, _terminal_width() - 1) + "\x1b[K")
 
-    def end(self, snapshot: _Snapshot) -> None:
+    def end(self, _snapshot: _Snapshot) -> None:
         self.erase()
 
     def erase(self) -> None:

@@ -8,13 +8,13 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
+from kist.base.suggest import closest
 from kist.cli import errors
 from kist.cli.console import Console, wants_colour
 from kist.cli.context import Context
 from kist.cli.options import GlobalOptions, read_global_options
-from kist.base.suggest import closest
 from kist.cli.table import Command, all_commands, find_command
-from kist.errors import KistError, UsageError
+from kist.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -44,10 +44,10 @@ def run(words: list[str]) -> int:
     except SystemExit as ending:  # argparse ends this way after `--help`
         return int(ending.code or 0)
     except BrokenPipeError:
-        from kist.cli.main import leave_broken_pipe
+        from kist.cli.pipe import leave_broken_pipe
 
         return leave_broken_pipe()
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  # the edge: nothing may leave as a traceback
         return errors.report(
             error,
             console=state.console,
@@ -80,7 +80,10 @@ def _run(words: list[str], state: _State) -> int:
     _merge(args, options)
     state.traceback = options.verbose > 0 or options.show_stack
     context = _make_context(options, state)
-    return module.run(args, context)
+    try:
+        return module.run(args, context)
+    finally:
+        context.close()
 
 
 def load_module(command: Command) -> CommandModule:
@@ -188,7 +191,7 @@ class _Signals:
             signal.signal(number, handler)
 
 
-def _raise(number: int, frame: FrameType | None) -> None:
+def _raise(number: int, _frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
     if number == signal.SIGINT:
         raise KeyboardInterrupt

@@ -1,6 +1,6 @@
 """The table of commands: what exists, where it lives, one line of help. Knows no argparse and imports no command.
 
-The module named in an entry is `kist.cli.commands.<module>`; it offers `add_arguments(parser)` and `run(args, context)`.
+The module of an entry is `kist.cli.commands.<module>`; it offers `add_arguments(parser)` and `run(args, context)`.
 A test imports every entry, because names looked up by string are invisible to the other checks.
 """
 
@@ -24,7 +24,7 @@ class Command:
     def __init__(
         self,
         name: str,
-        help: str,
+        summary: str,
         *,
         module: str | None = None,
         aliases: tuple[str, ...] = (),
@@ -33,7 +33,7 @@ class Command:
     ) -> None:
         self.name = name
         self.module = module or name.replace("-", "_")
-        self.help = help
+        self.help = summary
         self.aliases = aliases
         self.domain_exit_code = domain_exit_code
         self.hidden = hidden
