@@ -138,6 +138,17 @@ def remove_quietly(path: str) -> None:
         pass
 
 
+def remove_stale(paths: Iterable[str], now_s: float) -> None:
+    """Removes those of our temporary files that nobody can still be writing."""
+    for path in paths:
+        try:
+            mtime_s = os.lstat(path).st_mtime
+        except OSError:
+            continue
+        if is_stale_temp(os.path.basename(path), mtime_s, now_s):
+            remove_quietly(path)
+
+
 def sync_directory(path: str) -> None:
     """Makes the names in a directory durable; a file system that cannot sync folders is accepted as it is."""
     try:

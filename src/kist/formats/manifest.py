@@ -7,12 +7,14 @@ and unchanged folders are compared in one step. Not here: reading objects. Imple
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from kist.errors import FormatError
 
 DIGEST_SIZE = 16
+_MEMBER = re.compile(rb'"md5": "([0-9a-f]{32})"')
 _START = '[{"md5": "'
 _BETWEEN = '"}, {"md5": "'
 _MIDDLE = '", "relpath": "'
@@ -83,7 +85,9 @@ class Tree(NamedTuple):
         if not relpath:
             return self
         prefix = relpath + "/"
-        picked = {path[len(prefix) :]: folder for path, folder in self.folders.items() if path.startswith(prefix)}
+        picked = {
+            path[len(prefix) :]: folder for path, folder in self.folders.items() if path.startswith(prefix)
+        }
         if relpath in self.folders:
             picked[""] = self.folders[relpath]
         return Tree(picked)
@@ -123,7 +127,9 @@ def parse_manifest(data: bytes, *, name: str) -> Tree:
     pairs = _split(text)
     if pairs is None:
         pairs = _load(data, name)
-    if "".join([oid for _, oid in pairs]).strip("0123456789abcdef") or any(len(oid) != 32 for _, oid in pairs):
+    if "".join([oid for _, oid in pairs]).strip("0123456789abcdef") or any(
+        len(oid) != 32 for _, oid in pairs
+    ):
         raise ManifestError(f"cannot read manifest '{name}': an md5 in it is not 32 hexadecimal digits")
     grouped: dict[str, list[tuple[str, str]]] = {}
     for relpath, oid in pairs:
@@ -134,6 +140,18 @@ def parse_manifest(data: bytes, *, name: str) -> Tree:
         group.append((file_name, oid))
     _refuse_unsafe(grouped, [relpath for relpath, _ in pairs], name)
     return _pack(grouped)
+
+
+def member_oids(data: bytes, *, name: str) -> set[str]:
+    """Returns the md5 ids that a manifest names, without looking at its paths; a third of the cost of parsing it.
+
+    Raises: ManifestError: as `parse_manifest`, where the spelling is not DVC's own.
+    """
+    # In JSON a quote inside of a path is escaped, so this text can only be a key.
+    found = _MEMBER.findall(data)
+    if data.startswith(b'[{"md5": "') and data.count(b'"md5": "') == len(found):
+        return set(b"".join(found).decode("ascii")[at : at + 32] for at in range(0, 32 * len(found), 32))
+    return parse_manifest(data, name=name).oids()
 
 
 def _split(text: str) -> list[tuple[str, str]] | None:
@@ -189,10 +207,17 @@ def _refuse_unsafe(grouped: dict[str, list[tuple[str, str]]], relpaths: list[str
             raise ManifestError(f"cannot use manifest '{name}': unsafe path '{path}'")
         prefix = path + "/" if path else ""
         for file_name, _ in pairs:
-            if file_name in _UNSAFE or "\0" in file_name or "\\" in file_name and not _is_safe_folder(file_name):
+            if (
+                file_name in _UNSAFE
+                or "\0" in file_name
+                or "\\" in file_name
+                and not _is_safe_folder(file_name)
+            ):
                 raise ManifestError(f"cannot use manifest '{name}': unsafe path '{prefix + file_name}'")
             if grouped.get(prefix + file_name) is not None:
-                raise ManifestError(f"cannot use manifest '{name}': '{prefix + file_name}' is both file and folder")
+                raise ManifestError(
+                    f"cannot use manifest '{name}': '{prefix + file_name}' is both file and folder"
+                )
 
 
 _UNSAFE = frozenset({"", ".", "..", ".git", ".dvc"})

@@ -10,6 +10,7 @@ import posixpath
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from kist.base.atomic import is_temp_name
 from kist.errors import FormatError
 from kist.formats.metafile import parse_metafile
 from kist.formats.records import LockedStage, Metafile, Output
@@ -72,20 +73,12 @@ class Stage(NamedTuple):
     @property
     def is_import(self) -> bool:
         """Says whether its data comes from elsewhere."""
-        return (
-            self.metafile is not None
-            and bool(self.metafile.deps)
-            and self.metafile.cmd is None
-        )
+        return self.metafile is not None and bool(self.metafile.deps) and self.metafile.cmd is None
 
     @property
     def is_data(self) -> bool:
         """Says whether it is a plain `.dvc` file: no command, no source elsewhere."""
-        return (
-            self.metafile is not None
-            and not self.metafile.deps
-            and self.metafile.cmd is None
-        )
+        return self.metafile is not None and not self.metafile.deps and self.metafile.cmd is None
 
 
 class Source(Protocol):
@@ -104,6 +97,8 @@ class WorkspaceSource:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._outputs: set[str] = set()
+        self.temps: list[str] = []
+        """Absolute paths of temporary files of ours that the walk met."""
 
     def prune(self, path: str) -> None:
         """Keeps the walk out of `path`, an output that was just read."""
@@ -113,11 +108,7 @@ class WorkspaceSource:
         """Yields metafiles top down; the caller reads each, and names its outputs with `prune`, before the next."""
         repository = self._repository
         git = repository.git
-        offset = (
-            os.path.relpath(repository.root, git.top).replace(os.sep, "/")
-            if git is not None
-            else "."
-        )
+        offset = os.path.relpath(repository.root, git.top).replace(os.sep, "/") if git is not None else "."
         yield from self._walk("", "" if offset == "." else offset + "/")
 
     def _walk(self, path: str, offset: str) -> Iterator[str]:
@@ -136,13 +127,13 @@ class WorkspaceSource:
                         folders.append(name)
                     elif name.endswith(".dvc") or name in (PIPELINE_FILE, OLD_FILE):
                         found.append(name)
+                    elif is_temp_name(name):
+                        self.temps.append(entry.path)
         except PermissionError:
             return
         prefix = path + "/" if path else ""
         for name in sorted(found):
-            if not rules.is_ignored(name, False) and not (
-                git_rules and git_rules.is_ignored(name, False)
-            ):
+            if not rules.is_ignored(name, False) and not (git_rules and git_rules.is_ignored(name, False)):
                 yield prefix + name
         for name in sorted(folders):
             if prefix + name in self._outputs or rules.is_ignored(name, True):
@@ -170,9 +161,7 @@ class CommitSource:
         self._rev = git.resolve(rev)
         offset = os.path.relpath(repository.root, git.top).replace(os.sep, "/")
         self._offset = "" if offset == "." else offset + "/"
-        items = git.list_tree(
-            self._rev, METAFILE_SUFFIXES, under=self._offset.rstrip("/")
-        )
+        items = git.list_tree(self._rev, METAFILE_SUFFIXES, under=self._offset.rstrip("/"))
         self._shas = {
             path[len(self._offset) :]: item.sha
             for path, item in items.items()
@@ -190,11 +179,7 @@ class CommitSource:
         """Yields metafiles in path order."""
         for path in sorted(self._shas):
             name = posixpath.basename(path)
-            if (
-                name.endswith(".dvc")
-                and name != ".dvc"
-                or name in (PIPELINE_FILE, OLD_FILE)
-            ):
+            if (name.endswith(".dvc") and name != ".dvc") or name in (PIPELINE_FILE, OLD_FILE):
                 yield path
 
     def read(self, path: str) -> bytes | None:
@@ -280,18 +265,14 @@ def _pipeline_stages(source: Source, path: str, data: bytes) -> list[Stage]:
         return source.read(posixpath.normpath(posixpath.join(directory, name)))
 
     stages = []
-    for resolved in resolve(
-        parse_dvcyaml(data, name=path), directory=directory, read=read
-    ):
+    for resolved in resolve(parse_dvcyaml(data, name=path), directory=directory, read=read):
         locked = lock.stages.get(resolved.name) if lock is not None else None
         wdir = posixpath.normpath(posixpath.join(directory, resolved.wdir))
         wdir = "" if wdir == "." else wdir
         address = f"{path}:{resolved.name}"
         outputs = locked_outputs(resolved, locked)
         outs = tuple(_out(path, address, wdir, output, False) for output in outputs)
-        stages.append(
-            Stage(address, path, resolved.name, wdir, outs, None, resolved, locked)
-        )
+        stages.append(Stage(address, path, resolved.name, wdir, outs, None, resolved, locked))
     return stages
 
 

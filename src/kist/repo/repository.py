@@ -169,9 +169,7 @@ class Repository:
     def index(self) -> StatIndex:
         """The stat index."""
         if self._index is None:
-            self._index = StatIndex(
-                os.path.join(self.dvc_dir, "tmp", "kist", "index.db")
-            )
+            self._index = StatIndex(os.path.join(self.dvc_dir, "tmp", "kist", "index.db"))
         return self._index
 
     def trust(self, store: LooseStore) -> Trust:
@@ -206,10 +204,12 @@ class Repository:
         )
         return lock
 
-    def sweep(self, now_s: float) -> None:
-        """Removes what killed commands left in the cache and beside the metafiles of `.dvc`."""
+    def sweep_now(self) -> None:
+        """Removes what killed commands left in the cache and beside the metafiles of the root."""
+        import time  # changing commands alone
+
         for base in (self.cache_dir, self.dvc_dir, self.root):
-            sweep_staging(base, now_s)
+            sweep_staging(base, time.time())
 
     def rel(self, path: str) -> str:
         """Returns a person's path relative to the repository's root, with "/" and without "."; "" is the root.
@@ -221,9 +221,7 @@ class Repository:
             return ""
         if not absolute.startswith(self.root + os.sep):
             # The same place by another name, such as a symbolic link to the repository?
-            real = os.path.join(
-                os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute)
-            )
+            real = os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute))
             real_root = os.path.realpath(self.root)
             if not real.startswith(real_root + os.sep):
                 raise OutsideRepositoryError(

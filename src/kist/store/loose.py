@@ -209,6 +209,19 @@ class LooseStore(NamedTuple):
             return
         atomic.write_file(path, data, mode=OBJECT_MODE)
 
+    def quarantine(self, oid: str) -> None:
+        """Moves a damaged object aside, to `kist-bad/` in the base, so that an intact copy can take its place.
+
+        Nothing is deleted: in a hard-linked workspace the bytes may be somebody's edit. A store that cannot be
+        written stays as it is.
+        """
+        aside = os.path.join(self.base, "kist-bad")
+        try:
+            self.make_folder(aside)
+            os.replace(self.path(oid), os.path.join(aside, oid))
+        except OSError:
+            pass
+
     def _is_intact(self, path: str, data: bytes) -> bool:
         try:
             with open(path, "rb") as stream:

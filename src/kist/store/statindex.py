@@ -53,6 +53,7 @@ class StatIndex:
         self._connection: sqlite3.Connection | None = None
         self._is_open = False
         self._is_broken = False
+        self._pending: list[tuple[str, list[tuple[Any, ...]]]] = []
 
     def folders(self, space: str, top: str) -> dict[str, FolderRow]:
         """Returns the rows of `top` and of all folders below it, by path ("" is the root of the space)."""
@@ -89,24 +90,31 @@ class StatIndex:
         gone: Iterable[str] = (),
         trees: Iterable[tuple[bytes, TreeRow]] = (),
     ) -> None:
-        """Writes rows in one transaction; does nothing where the index cannot be written."""
+        """Notes rows; they are written, in one transaction, by `flush`, `close` or the next look-up."""
         replace = "INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?, ?)"
         changes: list[tuple[str, list[tuple[Any, ...]]]] = [
             (replace, [(space, path, *row) for path, row in rows]),
             ("DELETE FROM folders WHERE space = ? AND path = ?", [(space, path) for path in gone]),
             ("INSERT OR REPLACE INTO trees VALUES (?, ?, ?, ?)", [(key, *row) for key, row in trees]),
         ]
-        if any(values for _, values in changes):
-            self._write(changes)
+        self._pending += [(statement, values) for statement, values in changes if values]
+
+    def flush(self) -> None:
+        """Writes what was noted; does nothing where the index cannot be written."""
+        if self._pending:
+            pending, self._pending = self._pending, []
+            self._write(pending)
 
     def close(self) -> None:
-        """Closes the database."""
+        """Writes what was noted and closes the database."""
+        self.flush()
         if self._connection is not None:
             self._connection.close()
         self._connection = None
         self._is_open = False
 
     def _select(self, query: str, values: tuple[Any, ...]) -> list[Any]:
+        self.flush()
         connection = self._connect(create=False)
         if connection is None:
             return []
@@ -223,7 +231,7 @@ class StatIndex:
 
 
 def _fits(stats: bytes, digests: bytes) -> bool:
-    return len(stats) // STAT_SIZE == len(digests) // DIGEST_SIZE or not digests
+    return len(stats) // STAT_SIZE >= len(digests) // DIGEST_SIZE
 
 
 def _is_damage(error: Exception) -> bool:

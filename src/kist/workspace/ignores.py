@@ -11,7 +11,17 @@ import stat
 from collections.abc import Sequence
 
 from kist.errors import FormatError, StorageError
-from kist.formats.ignore import DVC, GIT, IgnorePattern, IgnoreRules, NameRules, State, parse_ignore
+from kist.formats.ignore import (
+    DVC,
+    DVC_NESTED,
+    GIT,
+    IgnorePattern,
+    IgnoreRules,
+    NameRules,
+    State,
+    compile_patterns,
+    parse_ignore,
+)
 from kist.git.locate import find_paths
 
 DVCIGNORE = ".dvcignore"
@@ -48,6 +58,11 @@ class _Layer:
         self.state = state
         self.source = source
         self.names: NameRules | None = rules.names(state)
+
+    def moved(self, name: str) -> _Layer:
+        """Returns the layer as it stands in the child directory `name`."""
+        state = self.rules.descend(self.state, self.rules.text(name))
+        return self if state == self.state else _Layer(self.rules, state, self.source)
 
 
 class IgnoreMatch:
@@ -90,7 +105,7 @@ class DirectoryMatcher:
         self.is_trivial = not self._names and not is_excluded
 
     def is_ignored(self, name: str, is_dir: bool) -> bool:
-        """Says whether the child `name` is ignored; for a directory that includes being a repository of its own."""
+        """Says whether the child `name` is ignored; a directory also is when it is a repository of its own."""
         if self.is_excluded:
             return True
         built_in = self._tree.built_in.get(name)
@@ -121,7 +136,7 @@ class DirectoryMatcher:
             matches.append(IgnoreMatch("", None, True, depth))
         for layer in reversed(self._layers):
             if layer.names is not None:
-                for pattern in layer.names.matching(layer.rules.text(name), is_dir):
+                for _, pattern in layer.names.matching(layer.rules.text(name), is_dir):
                     matches.append(IgnoreMatch(layer.source, pattern, not pattern.is_negated, depth))
         if is_dir and self._tree.is_nested_repository(self.join(name)):
             matches.append(IgnoreMatch("", None, True, depth))
@@ -152,7 +167,6 @@ class IgnoreTree:
         self.root = root
         self.kind = kind
         self.built_in = _DVC_BUILT_IN if kind == DVCIGNORE else _GIT_BUILT_IN
-        self._flavour = DVC if kind == DVCIGNORE else GIT
         self._weaker_files = list(weaker_files)
         if kind == GITIGNORE and reads_git_exclude:
             found = find_paths(root)
@@ -191,7 +205,7 @@ class IgnoreTree:
         return self.enter(parent).is_ignored(name, is_dir)
 
     def explain(self, rel_path: str, is_dir: bool) -> list[IgnoreMatch]:
-        """Returns all patterns that match the first ignored directory on the way to `rel_path`, or `rel_path` itself.
+        """Returns all that matches the first ignored directory on the way to `rel_path`, or `rel_path` itself.
 
         The weakest comes first; the last one decides. Empty when nothing matches.
         """
@@ -204,22 +218,17 @@ class IgnoreTree:
         return matcher.explain(name, is_dir)
 
     def is_nested_repository(self, rel_dir: str) -> bool:
-        """Says whether the directory `rel_dir` is a DVC repository of its own, which the tree does not look into."""
+        """Says whether the directory `rel_dir` is a DVC repository of its own, which is not looked into."""
         return self.kind == DVCIGNORE and os.path.exists(os.path.join(self.root, rel_dir, ".dvc"))
 
     def below(
         self, parent: DirectoryMatcher, layers: tuple[_Layer, ...], name: str, *, is_excluded: bool
     ) -> DirectoryMatcher:
-        """Returns the matcher of the directory `name` in the directory of `parent`, whose layers are `layers`."""
+        """Returns the matcher of the directory `name` in the directory of `parent`, which has `layers`."""
         rel_dir = parent.join(name)
-        moved = tuple(
-            _Layer(layer.rules, layer.rules.descend(layer.state, layer.rules.text(name)), layer.source)
-            if layer.state
-            else layer
-            for layer in layers
-        )
+        moved = tuple(layer.moved(name) for layer in layers)
         if is_excluded:
-            return DirectoryMatcher(self, rel_dir, moved, is_excluded)
+            return DirectoryMatcher(self, rel_dir, moved, is_excluded=True)
         return self._with_own_file(DirectoryMatcher(self, rel_dir, moved, is_excluded=False), moved)
 
     def _root_matcher(self) -> DirectoryMatcher:
@@ -228,23 +237,39 @@ class IgnoreTree:
             for path in self._weaker_files:
                 data = _read(path, follows_links=True)
                 if data is not None:
-                    layers = self._layered(data, os.path.relpath(path, self.root), layers)
+                    rules = parse_ignore(data, flavour=GIT if self.kind == GITIGNORE else DVC)
+                    layers = (_Layer(rules, rules.start, os.path.relpath(path, self.root)), *layers)
             self._top = self._with_own_file(DirectoryMatcher(self, "", layers, is_excluded=False), layers)
         return self._top
 
     def _with_own_file(self, matcher: DirectoryMatcher, layers: tuple[_Layer, ...]) -> DirectoryMatcher:
-        if self._flavour == DVC and not matcher.is_trivial and matcher.is_ignored(self.kind, is_dir=False):
+        is_dvc = self.kind == DVCIGNORE
+        if is_dvc and not matcher.is_trivial and matcher.is_ignored(self.kind, is_dir=False):
             return matcher  # as DVC: a `.dvcignore` that is ignored itself says nothing
         source = matcher.join(self.kind)
         # git does not follow a symbolic link here, so that a clone cannot name files outside of it.
-        data = _read(os.path.join(self.root, source), follows_links=self._flavour == DVC)
+        data = _read(os.path.join(self.root, source), follows_links=is_dvc)
         if data is None:
             return matcher
-        return DirectoryMatcher(self, matcher.rel_dir, self._layered(data, source, layers), is_excluded=False)
+        if is_dvc and matcher.rel_dir:
+            if not _matches_itself(matcher.rel_dir):
+                return matcher
+            rules = parse_ignore(data, flavour=DVC_NESTED)
+        else:
+            rules = parse_ignore(data, flavour=DVC if is_dvc else GIT)
+        if not rules.patterns:
+            return matcher
+        above = (_Layer(rules, rules.start, source), *layers)
+        return DirectoryMatcher(self, matcher.rel_dir, above, is_excluded=rules.excludes_own_directory)
 
-    def _layered(self, data: bytes, source: str, layers: tuple[_Layer, ...]) -> tuple[_Layer, ...]:
-        rules = parse_ignore(data, flavour=self._flavour)
-        return (_Layer(rules, rules.start, source), *layers) if rules.patterns else layers
+
+def _matches_itself(rel_dir: str) -> bool:
+    """Says whether DVC, which puts `rel_dir` in front of patterns as it is, still means that directory by it."""
+    if rel_dir.startswith(("#", "!")):
+        return False
+    if not any(character in rel_dir for character in "*?[\\"):
+        return True
+    return compile_patterns([f"/{rel_dir}/x"], flavour=DVC).verdict(f"{rel_dir}/x", is_dir=False) is not None
 
 
 def _read(path: str, *, follows_links: bool) -> bytes | None:

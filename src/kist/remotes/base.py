@@ -1,0 +1,48 @@
+"""What a remote can do: the contract of every backend, in batches of objects.
+
+Not here: which objects are needed and in which order they go (transfer). Implements docs/spec/remotes.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from kist.base.progress import Progress
+from kist.store.copying import CopyOutcome
+from kist.store.loose import LooseStore
+
+SizeOf = Callable[[str], int | None]
+"""Returns the right size of an object in bytes, or None where it is not known."""
+
+
+class Remote(Protocol):
+    """A place elsewhere that holds objects in DVC's layout.
+
+    Attributes:
+        name: as the configuration calls it.
+        url: as the configuration says it.
+    """
+
+    name: str
+    url: str
+
+    def missing(self, oids: set[str], algorithm: str) -> set[str]:
+        """Returns those of `oids` that the remote does not have, by name alone."""
+
+    def unsound(self, oids: set[str], algorithm: str, *, size_of: SizeOf, workers: int) -> set[str]:
+        """Returns those of `oids` that are missing, or can be seen cheaply to be damaged.
+
+        What was seen sound before is sound while its stat record stays; what changed since is read; of what was never
+        seen, the size is compared.
+        """
+
+    def send(
+        self, oids: set[str], source: LooseStore, *, workers: int, progress: Progress, phase: str
+    ) -> CopyOutcome:
+        """Copies objects to the remote, each hashed on the way; published only when whole and durable."""
+
+    def receive(
+        self, oids: set[str], target: LooseStore, *, workers: int, progress: Progress, phase: str
+    ) -> CopyOutcome:
+        """Copies objects from the remote, each hashed on the way; published only when whole and durable."""

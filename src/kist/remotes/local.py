@@ -1,0 +1,219 @@
+"""A folder as a remote: on a local disk or a mounted share.
+
+Not here: the copying itself (store.copying). Implements docs/spec/remotes.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+from kist.base import digests, parallel
+from kist.base.listing import STAT_SIZE, list_directory, unpack_stat
+from kist.base.parallel import Emit
+from kist.base.progress import Progress
+from kist.errors import MissingError, StorageError
+from kist.formats.records import MD5
+from kist.remotes.base import SizeOf
+from kist.store.copying import CopyOutcome, copy_objects
+from kist.store.loose import LooseStore
+from kist.store.statindex import DIGEST_SIZE, FolderRow, StatIndex
+
+
+class RemoteFolderMissingError(MissingError):
+    """A remote's folder does not exist, so nothing can be read from it. Is the disk mounted?"""
+
+    code = "remote-folder-missing"
+
+
+class RemoteNotFolderError(StorageError):
+    """A remote's path is a file."""
+
+    code = "remote-not-folder"
+
+
+class FolderRemote:
+    """A remote that is a folder."""
+
+    def __init__(
+        self, name: str, url: str, path: str, *, index: StatIndex, shared_group: bool = False
+    ) -> None:
+        """Args: path: absolute. index: remembers how objects looked when they were last seen sound."""
+        self.name = name
+        self.url = url
+        self.path = path
+        self._index = index
+        self._shared_group = shared_group
+
+    def store(self, algorithm: str) -> LooseStore:
+        """Returns the objects of one kind."""
+        return LooseStore(self.path, algorithm, self._shared_group)
+
+    def check_readable(self) -> None:
+        """Raises RemoteFolderMissingError or RemoteNotFolderError."""
+        try:
+            os.listdir(self.path)
+        except FileNotFoundError as error:
+            raise RemoteFolderMissingError(
+                f"cannot read remote '{self.name}': its folder '{self.path}' does not exist",
+                hint="mount it, or correct it: kist remote modify " + self.name + " url PATH",
+            ) from error
+        except NotADirectoryError as error:
+            raise self._not_folder() from error
+
+    def _not_folder(self) -> RemoteNotFolderError:
+        return RemoteNotFolderError(f"cannot use remote '{self.name}': '{self.path}' is not a folder")
+
+    def missing(self, oids: set[str], algorithm: str) -> set[str]:
+        """Returns those of `oids` that the remote does not have, by name alone."""
+        return self.store(algorithm).missing(oids)
+
+    def unsound(self, oids: set[str], algorithm: str, *, size_of: SizeOf, workers: int) -> set[str]:
+        """Returns those of `oids` that are missing, or can be seen cheaply to be damaged."""
+        store = self.store(algorithm)
+        space = f"seen:{store.root}"
+        rows = self._index.folders(space, "")
+        survey = _Survey(store, rows)
+        prefixes = store.prefixes()
+        count = workers if len(oids) >= 5000 else 1
+        step = max(1, len(prefixes) // (4 * count))
+        groups = [prefixes[at : at + step] for at in range(0, len(prefixes), step)]
+        present: set[str] = set()
+        changed: list[tuple[str, str, bytes]] = []
+        for prefix, names, stats, doubtful in (
+            item for answer in parallel.run_requests(survey.handle, groups, workers=count) for item in answer
+        ):
+            if names is None:
+                row = rows[prefix]
+                digits = row.digests.hex()
+                present.update([digits[at : at + 32] for at in range(0, len(digits), 32)])
+                present.update([prefix + rest for rest in row.names.split("\0") if rest])
+                continue
+            present.update(prefix + name for name in names.split("\0") if name)
+            changed.append((prefix, names, stats))
+            for name, record, was_seen in doubtful:
+                oid = prefix + name
+                if oid in oids and not self._is_sound(store, oid, record, was_seen, size_of):
+                    present.discard(oid)
+        found = [
+            (prefix, _pack(prefix, _sound_records(prefix, names, stats, present)))
+            for prefix, names, stats in changed
+        ]
+        self._index.save(space, found)
+        return oids - present
+
+    def _is_sound(self, store: LooseStore, oid: str, record: bytes, was_seen: bool, size_of: SizeOf) -> bool:
+        if not was_seen:
+            expected = size_of(oid)
+            return expected is None or expected == unpack_stat(record)[1]
+        path = store.path(oid)
+        try:
+            if store.algorithm == MD5 or oid.endswith(".dir"):
+                return digests.read_md5(path)[0].hex() == oid[:32]
+            return bytes.fromhex(oid) in digests.read_legacy_md5(path)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EINVAL):
+                return False
+            raise
+
+    def send(
+        self, oids: set[str], source: LooseStore, *, workers: int, progress: Progress, phase: str
+    ) -> CopyOutcome:
+        """Copies objects to the folder, which is made if needed."""
+        target = self.store(source.algorithm)
+        if os.path.lexists(self.path) and not os.path.isdir(self.path):
+            raise self._not_folder()
+        outcome = copy_objects(oids, source, target, workers=workers, progress=progress, phase=phase)
+        self._remember(target, outcome)
+        return outcome
+
+    def _remember(self, store: LooseStore, outcome: CopyOutcome) -> None:
+        """Records how just sent objects look, so that the next survey finds them unchanged."""
+        sent: dict[str, dict[str, bytes]] = {}
+        for piece in outcome.records:
+            name = piece[:DIGEST_SIZE].hex()
+            sent.setdefault(name[:2], {})[name[2:]] = piece[DIGEST_SIZE:]
+        for oid in outcome.copied:
+            record = store.stat(oid) if oid.endswith(".dir") else None
+            if record is not None:
+                sent.setdefault(oid[:2], {})[oid[2:]] = record
+        space = f"seen:{store.root}"
+        rows = []
+        for prefix, records in sent.items():
+            row = self._index.folder(space, prefix)
+            known = _records(prefix, row) if row is not None else {}
+            rows.append((prefix, _pack(prefix, {**known, **records})))
+        self._index.save(space, rows)
+
+    def receive(
+        self, oids: set[str], target: LooseStore, *, workers: int, progress: Progress, phase: str
+    ) -> CopyOutcome:
+        """Copies objects from the folder."""
+        source = self.store(target.algorithm)
+        return copy_objects(oids, source, target, workers=workers, progress=progress, phase=phase)
+
+
+def _pack(prefix: str, records: dict[str, bytes]) -> FolderRow:
+    """Returns what to remember of a prefix folder: plain objects as digests, manifests by name, both with stats."""
+    plain = sorted(name for name in records if len(name) == 30)
+    named = sorted(name for name in records if name.endswith(".dir"))
+    stats = b"".join([records[name] for name in [*plain, *named]])
+    return FolderRow("\0".join(named), stats, bytes.fromhex("".join([prefix + name for name in plain])))
+
+
+def _sound_records(prefix: str, names: str, stats: bytes, sound: set[str]) -> dict[str, bytes]:
+    split = names.split("\0") if names else []
+    return {
+        name: stats[at * STAT_SIZE : (at + 1) * STAT_SIZE]
+        for at, name in enumerate(split)
+        if prefix + name in sound
+    }
+
+
+class _Survey:
+    """Compares prefix folders with what was remembered of them; made before the fork."""
+
+    def __init__(self, store: LooseStore, rows: dict[str, FolderRow]) -> None:
+        self.store = store
+        self.rows = rows
+
+    def handle(self, request: Any, emit: Emit) -> list[tuple[Any, ...]]:
+        """Returns (prefix, names, stats, doubtful) a prefix; names are None where all is as it was."""
+        return [self._look(prefix) for prefix in request]
+
+    def _look(self, prefix: str) -> tuple[Any, ...]:
+        try:
+            listing = list_directory(f"{self.store.root}/{prefix}", follow_links=False)
+        except FileNotFoundError:
+            return prefix, "", b"", []
+        row = self.rows.get(prefix)
+        names = listing.names.split("\0") if listing.names else []
+        plain = [at for at, name in enumerate(names) if len(name) == 30]
+        named = [at for at, name in enumerate(names) if name.endswith(".dir")]
+        stats = listing.stats
+        column = stats
+        if len(plain) != len(names):
+            column = b"".join([stats[at * STAT_SIZE : (at + 1) * STAT_SIZE] for at in [*plain, *named]])
+        digits = prefix + prefix.join([names[at] for at in plain]) if plain else ""
+        if (
+            row is not None
+            and row.stats == column
+            and row.names == "\0".join([names[at] for at in named])
+            and row.digests.hex() == digits
+        ):
+            return prefix, None, b"", []
+        before = _records(prefix, row) if row is not None else {}
+        doubtful = []
+        for at in [*plain, *named]:
+            record = stats[at * STAT_SIZE : (at + 1) * STAT_SIZE]
+            if before.get(names[at]) != record:
+                doubtful.append((names[at], record, names[at] in before))
+        return prefix, listing.names, stats, doubtful
+
+
+def _records(prefix: str, row: FolderRow) -> dict[str, bytes]:
+    digits = row.digests.hex()
+    names = [digits[at + 2 : at + 32] for at in range(0, len(digits), 32)]
+    names += row.names.split("\0") if row.names else []
+    return {name: row.stats[at * STAT_SIZE : (at + 1) * STAT_SIZE] for at, name in enumerate(names)}

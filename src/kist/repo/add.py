@@ -1,0 +1,309 @@
+"""`add`: starts tracking files and directories, or takes up their present content.
+
+Order: objects, manifests, `.dvc`, `.gitignore` (rule R4). Not here: hashing and storing (tracking).
+"""
+
+from __future__ import annotations
+
+import glob as globbing
+import os
+import posixpath
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from kist.errors import InputError
+from kist.formats.manifest import Tree, TreeFolder, render_manifest
+from kist.formats.metafile import parse_metafile, with_checksum
+from kist.formats.records import MD5, Digest, Metafile, Output
+from kist.repo import placed
+from kist.repo.collect import Out, Stage, WorkspaceSource, collect
+from kist.repo.data import look_at, refuse_symlinked_parents, wanted_tree
+from kist.repo.metafiles import Changes, read_bytes
+from kist.repo.targets import Selected, all_outputs
+from kist.repo.tracking import Tracked, store_paths, updated_output
+
+if TYPE_CHECKING:
+    from kist.repo.repository import Repository
+
+
+class CannotAddError(InputError):
+    """A target cannot be tracked: missing, ignored, Git has it, or it collides with another output."""
+
+    code = "cannot-add"
+
+
+class AddOptions(NamedTuple):
+    """What `add` was asked for besides its targets.
+
+    Attributes:
+        file: the metafile to write, instead of one beside the data.
+        to_cache: False with `--no-commit`.
+        use_glob: targets are patterns.
+        relink: False with `--no-relink`.
+    """
+
+    file: str | None = None
+    to_cache: bool = True
+    use_glob: bool = False
+    relink: bool = True
+
+
+class AddResult(NamedTuple):
+    """What `add` did.
+
+    Attributes:
+        metafiles: written or confirmed, relative to the root.
+        to_stage: files that the person still has to `git add`; empty when they were staged.
+    """
+
+    metafiles: list[str]
+    to_stage: list[str]
+
+
+class _Work(NamedTuple):
+    """One target: what is stored and which metafile says so."""
+
+    path: str
+    metafile_path: str
+    metafile: Metafile
+    position: int
+    inner: str = ""
+
+
+def add(repository: Repository, targets: Sequence[str], options: AddOptions) -> AddResult:
+    """Tracks targets.
+
+    Raises:
+        CannotAddError, SpecialFileError, FileChangedError, OSError.
+
+    Holds: when it fails, or is killed, user files are as before; metafiles are old or new; running it again repairs.
+    """
+    with repository.lock():
+        repository.sweep_now()
+        stages = collect(WorkspaceSource(repository))
+        paths = _expand(repository, targets, use_glob=options.use_glob)
+        works = [_plan(repository, stages, path, options) for path in dict.fromkeys(paths)]
+        _refuse_collisions(repository, stages, works)
+        changes = Changes(repository)
+        whole = [work for work in works if not work.inner]
+        stored = store_paths(
+            repository, [work.path for work in whole], to_cache=options.to_cache, relink=options.relink
+        )
+        done: dict[str, Metafile] = {}
+        for work, tracked in zip(whole, stored, strict=True):
+            done[work.metafile_path] = _updated(
+                done.get(work.metafile_path, work.metafile), work.position, tracked
+            )
+        for work in works:
+            if work.inner:
+                current = done.get(work.metafile_path, work.metafile)
+                tracked = _store_inner(repository, work._replace(metafile=current), options)
+                done[work.metafile_path] = _updated(current, work.position, tracked)
+        for path, metafile in done.items():
+            changes.write_metafile(path, metafile)
+        for work in works:
+            if work.metafile.outs[work.position].use_cache:
+                changes.ignore(_output_path(work))
+        placed.note(repository.index, [_output_path(work) for work in works])
+        return AddResult(list(done), changes.finish())
+
+
+def _output_path(work: _Work) -> str:
+    return work.path[: -len(work.inner) - 1] if work.inner else work.path
+
+
+def _expand(repository: Repository, targets: Sequence[str], *, use_glob: bool) -> list[str]:
+    if not use_glob:
+        return [repository.rel(target) for target in targets]
+    paths = []
+    for pattern in targets:
+        found = sorted(globbing.glob(os.path.join(repository.cwd, pattern), recursive=True))
+        found = [
+            path for path in found if not path.endswith(".dvc") and os.path.basename(path) != ".gitignore"
+        ]
+        if not found:
+            raise CannotAddError(
+                f"cannot add '{pattern}': no file matches", hint="quote the pattern, or name the files"
+            )
+        paths += [repository.rel(path) for path in found]
+    return paths
+
+
+def _plan(repository: Repository, stages: Sequence[Stage], path: str, options: AddOptions) -> _Work:
+    _refuse_path(repository, path)
+    for item in all_outputs(stages):
+        if item.out.path == path and not item.out.is_import:
+            return _existing(repository, item, options)
+        if item.out.path == path:
+            raise CannotAddError(
+                f"cannot add '{repository.shown(path)}': '{item.stage.address}' imports it from elsewhere",
+                hint=f"kist remove {repository.shown(item.stage.file)}, then add it",
+            )
+        if path.startswith(item.out.path + "/") and item.out.is_inside:
+            return _inside(repository, item, path)
+    metafile_path = path + ".dvc"
+    wdir = "."
+    if options.file is not None:
+        metafile_path = repository.rel(options.file)
+        wdir = posixpath.relpath(posixpath.dirname(path) or ".", posixpath.dirname(metafile_path) or ".")
+        if not (metafile_path.endswith(".dvc") or posixpath.basename(metafile_path) == "Dvcfile"):
+            raise CannotAddError(f"cannot write '{options.file}': a metafile's name ends in '.dvc'")
+    previous = read_bytes(repository.abspath(metafile_path))
+    fresh = Metafile(outs=(Output(posixpath.basename(path)),), wdir=wdir)
+    if previous is not None:
+        old = parse_metafile(previous, name=metafile_path)
+        # The file is taken over for new data: what people wrote into it stays.
+        fresh = fresh._replace(desc=old.desc, meta=old.meta)
+    return _Work(path, metafile_path, fresh, 0)
+
+
+def _existing(repository: Repository, item: Selected, options: AddOptions) -> _Work:
+    stage = item.stage
+    if stage.metafile is None or stage.metafile.cmd is not None:
+        raise CannotAddError(
+            f"cannot add '{repository.shown(item.out.path)}': it is an output of stage '{stage.address}'",
+            hint=f"kist commit {repository.shown(item.out.path)}",
+        )
+    if options.file is not None and repository.rel(options.file) != stage.file:
+        raise CannotAddError(
+            f"cannot add '{repository.shown(item.out.path)}' to '{options.file}': "
+            f"'{repository.shown(stage.file)}' tracks it already",
+            hint=f"kist add {repository.shown(item.out.path)}",
+        )
+    return _Work(item.out.path, stage.file, stage.metafile, _position(stage, item.out))
+
+
+def _position(stage: Stage, out: Out) -> int:
+    return next(at for at, own in enumerate(stage.outs) if own.path == out.path)
+
+
+def _inside(repository: Repository, item: Selected, path: str) -> _Work:
+    stage = item.stage
+    if stage.metafile is None or not stage.is_data:
+        raise CannotAddError(
+            f"cannot add '{repository.shown(path)}': it is inside of '{repository.shown(item.out.path)}', "
+            f"an output of '{stage.address}'",
+            hint=f"kist commit {repository.shown(item.out.path)}",
+        )
+    return _Work(path, stage.file, stage.metafile, _position(stage, item.out), path[len(item.out.path) + 1 :])
+
+
+def _refuse_path(repository: Repository, path: str) -> None:
+    shown = repository.shown(path) if path else "."
+    if not path or path == ".dvc" or path.startswith(".dvc/") or "/.dvc/" in path:
+        raise CannotAddError(
+            f"cannot add '{shown}': it holds the repository's own files", hint="name what is in it"
+        )
+    if path == ".git" or path.startswith(".git/") or "/.git/" in path or path.endswith("/.git"):
+        raise CannotAddError(f"cannot add '{shown}': it belongs to Git")
+    refuse_symlinked_parents(repository, path)
+    absolute = repository.abspath(path)
+    if not os.path.lexists(absolute):
+        raise CannotAddError(f"cannot add '{shown}': it does not exist", hint="check the spelling, or `ls`")
+    if os.path.islink(absolute) and os.path.isdir(absolute):
+        raise CannotAddError(f"cannot add '{shown}': it is a symbolic link to a directory")
+    if repository.ignores.is_path_ignored(path, os.path.isdir(absolute)):
+        raise CannotAddError(
+            f"cannot add '{shown}': '.dvcignore' excludes it", hint=f"kist check-ignore -d {shown}"
+        )
+    if path.endswith(".dvc") and os.path.isfile(absolute):
+        raise CannotAddError(f"cannot add '{shown}': it is a metafile", hint=f"kist add {shown[:-4]}")
+
+
+def _refuse_collisions(repository: Repository, stages: Sequence[Stage], works: Sequence[_Work]) -> None:
+    planned = {work.path for work in works if not work.inner}
+    taken = {item.out.path: item.stage.address for item in all_outputs(stages) if item.out.is_inside}
+    for work in works:
+        if work.inner:
+            continue
+        prefix = work.path + "/"
+        below = next((other for other in [*taken, *planned] if other.startswith(prefix)), None)
+        above = next(
+            (other for other in planned if prefix.startswith(other + "/") and other != work.path), None
+        )
+        if below is not None or above is not None:
+            other = below or above or ""
+            by = f", which '{taken[other]}' tracks" if other in taken else ""
+            raise CannotAddError(
+                f"cannot add '{repository.shown(work.path)}': it overlaps with '{repository.shown(other)}'{by}",
+                hint=f"kist remove {repository.shown(taken.get(other, other + '.dvc'))}",
+            )
+    if repository.git is not None:
+        tracked = repository.git.is_tracked(repository.abspath(path) for path in sorted(planned))
+        if tracked:
+            path = sorted(tracked)[0]
+            shown = os.path.relpath(os.path.join(repository.git.top, path), repository.cwd)
+            raise CannotAddError(
+                f"cannot add '{shown}': Git tracks it",
+                hint=f"git rm -r --cached '{shown}' && git commit -m \"stop tracking {shown}\"",
+            )
+
+
+def _updated(metafile: Metafile, position: int, tracked: Tracked) -> Metafile:
+    outs = list(metafile.outs)
+    outs[position] = updated_output(outs[position], tracked)
+    changed = metafile._replace(outs=tuple(outs))
+    return with_checksum(changed) if changed.deps or changed.checksum else changed
+
+
+def _store_inner(repository: Repository, work: _Work, options: AddOptions) -> Tracked:
+    """Stores one path inside a tracked directory and returns the directory with that entry replaced.
+
+    The rest of the directory is taken from its manifest, so that it need not be in the workspace.
+    """
+    output = work.metafile.outs[work.position]
+    inner = store_paths(repository, [work.path], to_cache=options.to_cache, relink=options.relink)[0]
+    top = work.path[: -len(work.inner) - 1]
+    if output.digest is None or not output.digest.is_dir or output.digest.algorithm != MD5:
+        return store_paths(repository, [top], to_cache=options.to_cache, relink=options.relink)[0]
+    tree = wanted_tree(repository.cache, output.digest, "")
+    folders = {
+        path: row
+        for path, row in tree.folders.items()
+        if path != work.inner and not path.startswith(work.inner + "/")
+    }
+    if inner.digest.is_dir:
+        look = look_at(repository, [(work.path, MD5)])[0]
+        assert look.snapshot is not None
+        for path, row in look.snapshot.tree().folders.items():
+            folders[f"{work.inner}/{path}" if path else work.inner] = row
+    else:
+        path, _, name = work.inner.rpartition("/")
+        folders[path] = _with_file(folders.get(path), name, bytes.fromhex(inner.digest.value))
+    changed = Tree({path: row for path, row in folders.items() if row.names})
+    return _tracked_tree(repository, top, changed, output, inner, to_cache=options.to_cache)
+
+
+def _with_file(row: TreeFolder | None, name: str, digest: bytes) -> TreeFolder:
+    pairs = {name: digest}
+    if row is not None and row.names:
+        before = {
+            other: row.digests[at * 16 : at * 16 + 16] for at, other in enumerate(row.names.split("\0"))
+        }
+        pairs = {**before, name: digest}
+    names = sorted(pairs)
+    return TreeFolder("\0".join(names), b"".join([pairs[other] for other in names]))
+
+
+def _tracked_tree(
+    repository: Repository, top: str, tree: Tree, output: Output, inner: Tracked, *, to_cache: bool
+) -> Tracked:
+    import hashlib  # only for a change inside of a directory
+
+    data = render_manifest(tree)
+    oid = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
+    if to_cache:
+        repository.cache.write_small(oid, data)
+    size = _tree_size(repository, tree, output, inner)
+    return Tracked(top, Digest(MD5, oid), size, tree.file_count(), False)
+
+
+def _tree_size(repository: Repository, tree: Tree, output: Output, inner: Tracked) -> int:
+    """Returns the size of a changed tree: from the objects where they are here, else from what was known before."""
+    total = 0
+    for _, oid in tree.files():
+        record = repository.cache.stat(oid)
+        if record is None:
+            return (output.size or 0) + inner.size
+        total += int.from_bytes(record[8:16], "little")
+    return total

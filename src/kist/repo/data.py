@@ -1,0 +1,150 @@
+"""The data of outputs as it is now: looked at together, so that what must be read is read by all processes at once.
+
+Not here: comparing it with anything. Used by add, commit, status, checkout.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from kist.errors import FormatError, InputError
+from kist.formats.manifest import Tree, parse_manifest, tree_of
+from kist.formats.records import LEGACY_MD5, MD5, Digest
+from kist.store.loose import LooseStore, ObjectCorruptError, ObjectMissingError
+from kist.workspace.scan import Snapshot, directory_oid, read_all, scan_directory, scan_file
+
+if TYPE_CHECKING:
+    from kist.repo.repository import Repository
+
+
+class SymlinkedFolderError(InputError):
+    """A folder on the way to tracked data is a symbolic link that leaves the repository (rule R14)."""
+
+    code = "symlinked-folder"
+
+
+class Look(NamedTuple):
+    """How one path looks now.
+
+    Attributes:
+        path: relative to the repository's root.
+        snapshot: None when nothing is there.
+        is_dir: it is a real directory.
+        is_executable: a single file with the owner's x bit.
+    """
+
+    path: str
+    snapshot: Snapshot | None
+    is_dir: bool
+    is_executable: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        """Sum of the file sizes."""
+        return self.snapshot.size_bytes() if self.snapshot is not None else 0
+
+
+def look_at(repository: Repository, paths: Sequence[tuple[str, str]], *, read: bool = True) -> list[Look]:
+    """Returns how paths look, in order.
+
+    Args:
+        paths: (path relative to the root, algorithm of its digests) pairs.
+        read: read the files that are new or changed since they were last read; otherwise their digests stay unknown.
+
+    Raises:
+        OSError: something cannot be read.
+    """
+    looks = [_look(repository, path, algorithm) for path, algorithm in paths]
+    if not read:
+        return looks
+    for algorithm in {algorithm for _, algorithm in paths}:
+        places = [
+            at for at, (_, kind) in enumerate(paths) if kind == algorithm and looks[at].snapshot is not None
+        ]
+        snapshots = [snapshot for at in places if (snapshot := looks[at].snapshot) is not None]
+        done = read_all(
+            snapshots,
+            index=repository.index,
+            algorithm=algorithm,
+            workers=repository.workers,
+            progress=repository.progress,
+        )
+        for at, snapshot in zip(places, done, strict=True):
+            looks[at] = looks[at]._replace(snapshot=snapshot)
+    return looks
+
+
+def _look(repository: Repository, path: str, algorithm: str) -> Look:
+    absolute = repository.abspath(path)
+    try:
+        found = os.lstat(absolute)
+    except (FileNotFoundError, NotADirectoryError):
+        return Look(path, None, False)
+    if stat.S_ISDIR(found.st_mode):
+        snapshot = scan_directory(
+            absolute, path, index=repository.index, ignores=repository.ignores, algorithm=algorithm
+        )
+        return Look(path, snapshot, True)
+    single = scan_file(absolute, path, index=repository.index, algorithm=algorithm)
+    return Look(path, single, False, bool(found.st_mode & stat.S_IXUSR) and stat.S_ISREG(found.st_mode))
+
+
+def digest_of(repository: Repository, look: Look, *, algorithm: str = MD5) -> Digest | None:
+    """Returns the content id of what is there now, or None when nothing (or nothing with content) is."""
+    snapshot = look.snapshot
+    if snapshot is None:
+        return None
+    if look.is_dir:
+        return Digest(algorithm, directory_oid(snapshot, index=repository.index).oid)
+    row = snapshot.folders.get("")
+    return Digest(algorithm, row.digests.hex()) if row is not None else None
+
+
+def current_tree(look: Look) -> Tree:
+    """Returns the content of a look as a tree; a single file is named by its own name."""
+    return look.snapshot.tree() if look.snapshot is not None else Tree({})
+
+
+def wanted_tree(store: LooseStore, digest: Digest, name: str) -> Tree:
+    """Returns what a digest stands for: a manifest's tree, or one file called `name`.
+
+    Raises:
+        ObjectMissingError, ObjectCorruptError, ManifestError: the manifest cannot be had.
+    """
+    if not digest.is_dir:
+        return tree_of({name: digest.value})
+    return parse_manifest(store.read(digest.value), name=digest.value)
+
+
+def readable_tree(store: LooseStore, digest: Digest, name: str) -> Tree | None:
+    """Returns the tree of a digest, or None where its manifest is missing or damaged."""
+    try:
+        return wanted_tree(store, digest, name)
+    except (ObjectMissingError, ObjectCorruptError, FormatError):
+        return None
+
+
+def algorithm_of(digest: Digest | None) -> str:
+    """Returns which kind of digest the data of an output is compared by."""
+    return LEGACY_MD5 if digest is not None and digest.algorithm == LEGACY_MD5 else MD5
+
+
+def refuse_symlinked_parents(repository: Repository, path: str) -> None:
+    """Raises SymlinkedFolderError if a folder above `path` is a symbolic link out of the repository."""
+    parts = path.split("/")[:-1]
+    here = repository.root
+    for part in parts:
+        here = os.path.join(here, part)
+        if os.path.islink(here):
+            raise SymlinkedFolderError(
+                f"cannot track '{path}': '{os.path.relpath(here, repository.root)}' is a symbolic link",
+                hint="track the folder that the link leads to, from inside its repository",
+            )
+
+
+def names_of(looks: Iterable[Look]) -> list[str]:
+    """Returns the paths of looks, for messages."""
+    return [look.path for look in looks]

@@ -1,0 +1,214 @@
+"""Stores the present content of outputs in the cache: the part that `add` and `commit` share.
+
+Order: file objects, then manifests; metafiles come after, by the caller (rule R4).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from kist.formats.manifest import render_manifest
+from kist.formats.records import MD5, Digest, Output
+from kist.repo.data import Look, look_at
+from kist.store import links
+from kist.store.ingest import FileBatch, FileChangedError, store_batches
+from kist.store.statindex import DIGEST_SIZE, TreeRow
+from kist.workspace.scan import (
+    Snapshot,
+    directory_oid,
+    read_all,
+    refuse_specials,
+    remember,
+    unread_batches,
+    with_stored,
+)
+
+if TYPE_CHECKING:
+    from kist.repo.repository import Repository
+
+_ATTEMPTS = 4
+
+
+class Tracked(NamedTuple):
+    """What was stored for one path: its id and figures for the metafile."""
+
+    path: str
+    digest: Digest
+    size: int
+    nfiles: int | None
+    is_executable: bool
+
+
+def store_paths(
+    repository: Repository, paths: Sequence[str], *, to_cache: bool = True, relink: bool = True
+) -> list[Tracked]:
+    """Stores files and directories as they are now and returns what they became, in order.
+
+    Args:
+        to_cache: False: only hash (`--no-commit`).
+        relink: make workspace files links to their objects where `cache.type` says so.
+
+    Raises:
+        SpecialFileError, NameNotTextError, FileChangedError, OSError.
+
+    Holds: everything returned is durable in the cache; user files keep their content at every moment.
+    """
+    for _ in range(_ATTEMPTS):
+        looks = look_at(repository, [(path, MD5) for path in paths], read=False)
+        for look in looks:
+            if look.snapshot is not None:
+                refuse_specials(look.snapshot)
+        if not to_cache:
+            return [_hashed(repository, look) for look in looks]
+        stored, changed = _store_once(repository, looks, relink=relink)
+        if not changed:
+            return stored
+    raise FileChangedError(
+        f"cannot store '{changed[0]}': it changes while it is read",
+        hint="wait until nothing writes to it, then try again",
+    )
+
+
+def link_type(repository: Repository, workspace: str, *, relink: bool = True) -> str:
+    """Returns the first of `cache.type` that works between the cache and a workspace folder."""
+    types = repository.settings.cache_types or links.DEFAULT_TYPES
+    if not relink:
+        types = links.DEFAULT_TYPES
+    if tuple(types) == (links.COPY,):
+        return links.COPY
+    store = repository.cache
+    store.make_folder(store.base)
+    return links.choose_type(types, store=store.base, workspace=workspace)
+
+
+def _hashed(repository: Repository, look: Look) -> Tracked:
+    assert look.snapshot is not None
+    read = read_all(
+        [look.snapshot], index=repository.index, workers=repository.workers, progress=repository.progress
+    )
+    return _tracked(repository, look._replace(snapshot=read[0]))
+
+
+def _store_once(
+    repository: Repository, looks: list[Look], *, relink: bool
+) -> tuple[list[Tracked], list[str]]:
+    """Returns what was stored, and the files that changed meanwhile."""
+    store = repository.cache
+    by_kind: dict[str, list[int]] = {}
+    for at, look in enumerate(looks):
+        folder = (
+            os.path.dirname(repository.abspath(look.path))
+            if not look.is_dir
+            else repository.abspath(look.path)
+        )
+        kind = link_type(repository, folder, relink=relink)
+        # A hard link has no x bit of its own, and the object's mode is not the workspace's to set.
+        if look.is_executable and kind in links.PROTECTED:
+            kind = links.COPY
+        by_kind.setdefault(kind, []).append(at)
+    changed: list[str] = []
+    for kind, positions in by_kind.items():
+        snapshots = []
+        for at in positions:
+            snapshot = looks[at].snapshot
+            assert snapshot is not None
+            snapshots.append(snapshot)
+        done, moved = _store_snapshots(repository, snapshots, kind)
+        changed += moved
+        for at, snapshot in zip(positions, done, strict=True):
+            looks[at] = looks[at]._replace(snapshot=snapshot)
+    if changed:
+        return [], changed
+    stored = [_tracked(repository, look) for look in looks]
+    for look, item in zip(looks, stored, strict=True):
+        if look.is_dir and look.snapshot is not None and not store.has(item.digest.value):
+            store.write_small(item.digest.value, render_manifest(look.snapshot.tree()))
+    return stored, []
+
+
+def _store_snapshots(
+    repository: Repository, snapshots: Sequence[Snapshot], kind: str
+) -> tuple[list[Snapshot], list[str]]:
+    store = repository.cache
+    batches: list[FileBatch] = []
+    places: list[list[tuple[str, list[int]]]] = []
+    for snapshot in snapshots:
+        own, where = unread_batches(_forget_missing(repository, snapshot))
+        batches += own
+        places.append(where)
+    stored = store_batches(
+        batches, store, link=kind, workers=repository.workers, progress=repository.progress
+    )
+    moved = [
+        os.path.join(batch.folder, name)
+        for batch, item in zip(batches, stored, strict=True)
+        for name in item.changed
+    ]
+    results = iter(stored)
+    done = []
+    records: list[bytes] = []
+    for snapshot, where in zip(snapshots, places, strict=True):
+        own_results = [next(results) for _ in where]
+        snapshot = with_stored(snapshot, where, own_results) if where else snapshot
+        done.append(snapshot._replace(changed=snapshot.changed | {path for path, _ in where}))
+        if kind in links.PROTECTED:
+            for item in own_results:
+                records += _records(item.digests, item.stats)
+    if not moved:
+        for snapshot in done:
+            remember(snapshot, index=repository.index)
+        repository.trust(store).add(records)
+    return done, moved
+
+
+def _records(digests: bytes, stats: bytes) -> list[bytes]:
+    return [
+        digests[at * 16 : at * 16 + 16] + stats[at * 32 : at * 32 + 32] for at in range(len(digests) // 16)
+    ]
+
+
+def _forget_missing(repository: Repository, snapshot: Snapshot) -> Snapshot:
+    """Returns the snapshot with the digests of files whose object is not in the cache made unknown, to be stored."""
+    lacking = repository.cache.missing({oid for oid in snapshot.tree().oids() if oid != "0" * 32})
+    if not lacking:
+        return snapshot
+    folders = dict(snapshot.folders)
+    changed = set(snapshot.changed)
+    gone = {bytes.fromhex(oid) for oid in lacking}
+    for path, row in snapshot.folders.items():
+        column = bytearray(row.digests)
+        for at in range(0, len(column), DIGEST_SIZE):
+            if bytes(column[at : at + DIGEST_SIZE]) in gone:
+                column[at : at + DIGEST_SIZE] = bytes(DIGEST_SIZE)
+                changed.add(path)
+        folders[path] = row._replace(digests=bytes(column))
+    return snapshot._replace(folders=folders, changed=changed)
+
+
+def _tracked(repository: Repository, look: Look) -> Tracked:
+    snapshot = look.snapshot
+    assert snapshot is not None
+    if look.is_dir:
+        row: TreeRow = directory_oid(snapshot, index=repository.index)
+        return Tracked(look.path, Digest(MD5, row.oid), row.size, row.files, False)
+    file = snapshot.folders[""]
+    return Tracked(
+        look.path, Digest(MD5, file.digests.hex()), snapshot.size_bytes(), None, look.is_executable
+    )
+
+
+def updated_output(output: Output, tracked: Tracked) -> Output:
+    """Returns an output's entry with new content; unchanged content leaves the entry as it is."""
+    if output.digest == tracked.digest and output.files is None:
+        return output._replace(isexec=tracked.is_executable)
+    return output._replace(
+        digest=tracked.digest,
+        size=tracked.size,
+        nfiles=tracked.nfiles,
+        isexec=tracked.is_executable,
+        version_id=None,
+        cloud=None,
+        files=None,
+    )

@@ -1,0 +1,174 @@
+"""`push`, `fetch` and the remote half of `status`: from outputs and remotes to transfers.
+
+Not here: the order of objects (transfer.plan) and checking out (checkout).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from kist.errors import ConfigError
+from kist.formats.records import LEGACY_MD5, MD5
+from kist.remotes.base import Remote
+from kist.remotes.local import FolderRemote
+from kist.repo.collect import CommitSource, collect
+from kist.repo.targets import Selected, all_outputs, select
+from kist.transfer import plan
+
+if TYPE_CHECKING:
+    from kist.repo.repository import Repository
+
+
+class RemoteKindError(ConfigError):
+    """The remote's address is of a kind that this version cannot speak to."""
+
+    code = "remote-kind"
+
+
+class Scope(NamedTuple):
+    """Which versions a transfer is about, besides the workspace: `-a`, `-T`, `-A`."""
+
+    branches: bool = False
+    tags: bool = False
+    commits: bool = False
+
+
+class TransferResult(NamedTuple):
+    """What a push or fetch did.
+
+    Attributes:
+        moved: number of objects copied.
+        failed: (output's path, object id, "missing" or "corrupt").
+        remotes: names of the remotes that were used.
+    """
+
+    moved: int
+    failed: list[tuple[str, str, str]]
+    remotes: list[str]
+    size_bytes: int
+
+
+def open_remote(repository: Repository, name: str | None) -> tuple[Remote, str | None]:
+    """Returns a remote, and one line to tell the person when it was chosen for them.
+
+    Args: name: None for the default; where there is none and only one remote exists, that one.
+
+    Raises:
+        NoRemoteError, UnknownRemoteError, RemoteKindError.
+    """
+    remote, is_assumed = repository.settings.choose_remote(name)
+    if remote.scheme != "local":
+        raise RemoteKindError(
+            f"cannot use remote '{remote.name}': this version knows folders only, and its address is '{remote.url}'",
+            hint=f"kist remote modify {remote.name} url FOLDER",
+        )
+    is_shared = repository.settings.shared_group or remote.text("shared") == "group"
+    found = FolderRemote(
+        remote.name, remote.url, remote.location, index=repository.index, shared_group=is_shared
+    )
+    return found, f"using remote '{remote.name}', the only one" if is_assumed else None
+
+
+def wanted_outputs(
+    repository: Repository,
+    targets: Sequence[str],
+    *,
+    scope: Scope = Scope(),
+    with_deps: bool = False,
+    recursive: bool = False,
+) -> list[Selected]:
+    """Returns the outputs that a transfer is about: of the workspace, and of all commits in the scope."""
+    chosen = select(repository, targets, with_deps=with_deps, recursive=recursive)
+    git = repository.git
+    if git is None or not any(scope):
+        return chosen
+    revs: dict[str, None] = {}
+    if scope.commits:
+        revs.update(dict.fromkeys(git.all_commits()))
+    if scope.branches:
+        revs.update(dict.fromkeys(git.branches().values()))
+    if scope.tags:
+        revs.update(dict.fromkeys(git.tags().values()))
+    paths = {item.path for item in chosen} if targets else None
+    seen = {(item.path, item.out.output.digest) for item in chosen}
+    for rev in revs:
+        for item in all_outputs(collect(CommitSource(repository, rev), on_damage=lambda path, error: None)):
+            for same in _same_paths(item, paths):
+                if (same.path, same.out.output.digest) not in seen:
+                    seen.add((same.path, same.out.output.digest))
+                    chosen.append(same)
+    return chosen
+
+
+def _same_paths(item: Selected, paths: set[str] | None) -> list[Selected]:
+    """Returns the parts of an output of another commit that the targets mean."""
+    if paths is None or item.out.path in paths:
+        return [item]
+    prefix = item.out.path + "/"
+    return [item._replace(inner=path[len(prefix) :]) for path in sorted(paths) if path.startswith(prefix)]
+
+
+def needs_by_remote(
+    items: Iterable[Selected], *, default: str | None, named: str | None, is_push: bool
+) -> dict[str | None, dict[str, list[plan.Need]]]:
+    """Returns what is to travel: remote name (None: the default) -> algorithm -> needs.
+
+    Args: named: the remote of `-r`; an output that belongs to another one then stays out.
+    """
+    found: dict[str | None, dict[str, list[plan.Need]]] = {}
+    for item in items:
+        output = item.out.output
+        digest = output.digest
+        if digest is None or digest.algorithm not in (MD5, LEGACY_MD5) or not output.use_cache:
+            continue
+        if is_push and (not output.can_push or item.out.is_import):
+            continue
+        own = output.remote
+        if own is not None and named is not None and own != named:
+            continue
+        key = own if own is not None else named
+        if key == default:
+            key = None if named is None else named
+        found.setdefault(key, {}).setdefault(digest.algorithm, []).append(
+            plan.Need(item.path, digest, item.inner)
+        )
+    return found
+
+
+def transfer(
+    repository: Repository, items: Sequence[Selected], *, remote: str | None, is_push: bool, jobs: int | None
+) -> tuple[TransferResult, list[str]]:
+    """Pushes or fetches outputs; returns what happened and the lines to tell the person.
+
+    Raises:
+        NoRemoteError, UnknownRemoteError, OSError.
+    """
+    chosen = repository.settings.default_remote()
+    default = chosen.name if chosen is not None else None
+    grouped = needs_by_remote(items, default=default, named=remote, is_push=is_push)
+    if not grouped:
+        open_remote(repository, remote)
+    moved = size = 0
+    failed: list[tuple[str, str, str]] = []
+    names: list[str] = []
+    notes: list[str] = []
+    workers = jobs or repository.workers
+    for name, by_algorithm in grouped.items():
+        target, note = open_remote(repository, name)
+        notes += [note] if note else []
+        names.append(target.name)
+        if not is_push and isinstance(target, FolderRemote):
+            target.check_readable()
+        for algorithm, needs in by_algorithm.items():
+            store = repository.store_for(algorithm)
+            act = plan.push if is_push else plan.fetch
+            done = act(needs, store, target, workers=workers, progress=repository.progress)
+            moved += len(done.moved)
+            size += done.size_bytes
+            failed += done.failed
+            if is_push:
+                for _, oid, why in done.failed:
+                    if why == "corrupt":
+                        store.quarantine(oid)
+    return TransferResult(moved, failed, names, size), notes

@@ -1,0 +1,187 @@
+"""Which objects outputs need, and moving them: files before manifests, and a manifest only when all its files are there.
+
+Not here: how bytes travel (remotes, store.copying), and which outputs are meant (repo).
+Implements docs/spec/transfer.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from kist.base.progress import Progress
+from kist.errors import FormatError
+from kist.formats.manifest import Tree, member_oids, parse_manifest, tree_of
+from kist.formats.records import Digest
+from kist.remotes.base import Remote
+from kist.store.loose import LooseStore, ObjectCorruptError, ObjectMissingError
+
+
+class Need(NamedTuple):
+    """What one output needs.
+
+    Attributes:
+        label: how messages call it: the output's path.
+        digest: file, or directory manifest.
+        inner: only what is at or below this path of a directory; "" for all of it.
+    """
+
+    label: str
+    digest: Digest
+    inner: str = ""
+
+
+class Outcome(NamedTuple):
+    """What a transfer did.
+
+    Attributes:
+        moved: ids of objects that were copied.
+        failed: (label, object id, why) of what could not be: "missing" or "corrupt".
+        size_bytes: bytes copied.
+    """
+
+    moved: list[str]
+    failed: list[tuple[str, str, str]]
+    size_bytes: int
+
+
+class _Manifest(NamedTuple):
+    """A directory's manifest: which of its files are meant, and all that it names."""
+
+    label: str
+    asked: set[str]
+    members: set[str]
+
+
+class _Group(NamedTuple):
+    """What is needed: single files with their labels, manifests, and manifests that cannot be read."""
+
+    plain: dict[str, str]
+    manifests: dict[str, _Manifest]
+    unreadable: list[tuple[str, str, str]]
+
+    def labels(self) -> dict[str, str]:
+        """Returns the label of each file that is meant."""
+        labels: dict[str, str] = {}
+        for manifest in self.manifests.values():
+            labels.update(dict.fromkeys(manifest.asked, manifest.label))
+        labels.update(self.plain)
+        return labels
+
+
+def push(
+    needs: Iterable[Need], store: LooseStore, remote: Remote, *, workers: int, progress: Progress
+) -> Outcome:
+    """Sends what the remote lacks, or holds damaged.
+
+    Args: needs: all of the kind that `store` holds.
+
+    Raises:
+        OSError, KistError: the remote cannot be written.
+
+    Holds: a manifest is on the remote only when its files are.
+    """
+    group = _group(needs, store)
+    labels = group.labels()
+
+    def size_of(oid: str) -> int | None:
+        record = store.stat(oid)
+        return None if record is None else int.from_bytes(record[8:16], "little")
+
+    wanted = labels.keys() | group.manifests.keys()
+    lacking = remote.unsound(wanted, store.algorithm, size_of=size_of, workers=workers)
+    manifests = lacking & group.manifests.keys()
+    phase = f"Pushing to {remote.name}"
+    first = remote.send(lacking - manifests, store, workers=workers, progress=progress, phase=phase)
+    failed = [(labels[oid], oid, why) for oid, why in _failures(first.missing, first.corrupt)]
+    bad = {oid for _, oid, _ in failed}
+    ready = {oid for oid in manifests if _may_publish(group.manifests[oid], bad, remote, store.algorithm)}
+    second = remote.send(ready, store, workers=1, progress=progress, phase=phase)
+    failed += [
+        (group.manifests[oid].label, oid, why) for oid, why in _failures(second.missing, second.corrupt)
+    ]
+    moved = first.copied + second.copied
+    return Outcome(moved, failed + group.unreadable, first.size_bytes + second.size_bytes)
+
+
+def _may_publish(manifest: _Manifest, bad: set[str], remote: Remote, algorithm: str) -> bool:
+    """Says whether all files of a manifest are on the remote; after a partial push the rest must be asked for."""
+    rest = manifest.members - manifest.asked
+    return not manifest.asked & bad and not (rest and remote.missing(rest, algorithm))
+
+
+def fetch(
+    needs: Iterable[Need], store: LooseStore, remote: Remote, *, workers: int, progress: Progress
+) -> Outcome:
+    """Brings what the store lacks; manifests first, for they tell which files are needed.
+
+    Raises:
+        OSError, KistError: the remote cannot be read or the cache not written.
+
+    Holds: every object that the store holds afterwards was hashed on its way.
+    """
+    needs = list(needs)
+    phase = f"Fetching from {remote.name}"
+    manifests = {need.digest.value: need.label for need in needs if need.digest.is_dir}
+    lacking = {oid for oid in store.missing(set(manifests)) | _damaged(store, manifests)}
+    first = remote.receive(lacking, store, workers=1, progress=progress, phase=phase)
+    failed = [(manifests[oid], oid, why) for oid, why in _failures(first.missing, first.corrupt)]
+    group = _group([need for need in needs if need.digest.value not in {oid for _, oid, _ in failed}], store)
+    labels = group.labels()
+    second = remote.receive(
+        store.missing(set(labels)), store, workers=workers, progress=progress, phase=phase
+    )
+    failed += [(labels[oid], oid, why) for oid, why in _failures(second.missing, second.corrupt)]
+    moved = first.copied + second.copied
+    return Outcome(moved, failed + group.unreadable, first.size_bytes + second.size_bytes)
+
+
+def _damaged(store: LooseStore, manifests: Iterable[str]) -> set[str]:
+    """Returns manifests that are here but cannot be used."""
+    damaged = set()
+    for oid in manifests:
+        try:
+            store.read(oid)
+        except ObjectCorruptError:
+            damaged.add(oid)
+        except ObjectMissingError:
+            pass
+    return damaged
+
+
+def _failures(missing: Iterable[str], corrupt: Iterable[str]) -> list[tuple[str, str]]:
+    return [(oid, "missing") for oid in missing] + [(oid, "corrupt") for oid in corrupt]
+
+
+def _group(needs: Iterable[Need], store: LooseStore) -> _Group:
+    plain: dict[str, str] = {}
+    manifests: dict[str, _Manifest] = {}
+    unreadable: list[tuple[str, str, str]] = []
+    for need in needs:
+        oid = need.digest.value
+        if not need.digest.is_dir:
+            plain.setdefault(oid, need.label)
+            continue
+        try:
+            data = store.read(oid)
+            members = member_oids(data, name=oid)
+            asked = part(parse_manifest(data, name=oid), need.inner).oids() if need.inner else members
+        except ObjectMissingError:
+            unreadable.append((need.label, oid, "missing"))
+            continue
+        except (ObjectCorruptError, FormatError):
+            unreadable.append((need.label, oid, "corrupt"))
+            continue
+        known = manifests.get(oid)
+        manifests[oid] = _Manifest(need.label, asked | known.asked if known else asked, members)
+    return _Group(plain, manifests, unreadable)
+
+
+def part(tree: Tree, inner: str) -> Tree:
+    """Returns the file or folder `inner` of a tree, with its paths as they are in the tree."""
+    prefix = inner + "/"
+    folders = {path: row for path, row in tree.folders.items() if path == inner or path.startswith(prefix)}
+    oid = tree.get(inner)
+    if oid is not None:
+        return tree_of({inner: oid})
+    return Tree(folders)
