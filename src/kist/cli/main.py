@@ -17,7 +17,10 @@ def entry() -> None:
     code = main(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except (OSError, ValueError):  # already reported, or closed: the interpreter must not stumble over it again
+    except (
+        OSError,
+        ValueError,
+    ):  # already reported, or closed: the interpreter must not stumble over it again
         from kist.cli.pipe import leave_broken_pipe
 
         leave_broken_pipe()
@@ -31,6 +34,10 @@ def main(words: list[str]) -> int:
         return _print_version()
     if words in (["--help"], ["-h"], ["help"]):
         return _print_overview()
+    if words[:1] == ["__complete"]:
+        from kist.cli.complete import answer
+
+        return _write(answer(words[1:]))
     from kist.cli.run import run  # everything that the two answers above do not need
 
     return run(words)

@@ -30,9 +30,8 @@ def overview() -> str:
     """Returns the overview of all commands and of the options before them."""
     lines = [_HEAD]
     for title, commands in GROUPS:
-        shown = [command for command in commands if not command.hidden]
         lines.append(f"{title}:")
-        for command in shown:
+        for command in commands:
             name = f"{command.name} ({', '.join(command.aliases)})" if command.aliases else command.name
             lines.append(f"  {name:<18}  {command.help}")
         lines.append("")

@@ -27,8 +27,10 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         settings.setdefault("formatter_class", _HelpFormatter)
         settings.setdefault("conflict_handler", "resolve")
+        settings["add_help"] = False
         super().__init__(**settings)
         self.set_defaults(_parser=self)
+        self.add_argument("-h", "--help", action="help", default=argparse.SUPPRESS, help="Show this help.")
         self.add_argument(
             "-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="Say only errors and data."
         )
@@ -77,11 +79,28 @@ class CommandParser(argparse.ArgumentParser):
 
     def visible_options(self) -> list[str]:
         """Returns the spellings of all options that the help shows."""
+        return [spelling for action in self.visible_actions() for spelling in action.option_strings]
+
+    def children(self) -> dict[str, CommandParser]:
+        """Returns the subcommands by name, aliases included."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                return dict(action.choices)
+        return {}
+
+    def children_help(self) -> dict[str, str]:
+        """Returns the one-line helps of the subcommands, by name without aliases."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                return {choice.dest: choice.help or "" for choice in action._choices_actions}
+        return {}
+
+    def visible_actions(self) -> list[argparse.Action]:
+        """Returns the options and arguments that the help shows, without the choice of a subcommand."""
         return [
-            spelling
+            action
             for action in self._actions
-            if action.help is not argparse.SUPPRESS
-            for spelling in action.option_strings
+            if action.help is not argparse.SUPPRESS and not isinstance(action, argparse._SubParsersAction)
         ]
 
     def error(self, message: str) -> NoReturn:

@@ -100,6 +100,15 @@ def make_parser(command: Command, module: CommandModule) -> CommandParser:
     return parser
 
 
+def command_parser(name: str) -> CommandParser:
+    """Returns the complete parser of the command with this name or alias.
+
+    Raises: UnknownCommandError.
+    """
+    command = _find(name)
+    return make_parser(command, load_module(command))
+
+
 def _answer(options: GlobalOptions, state: _State) -> int:
     if options.version:
         from kist import __version__
@@ -118,7 +127,7 @@ def _find(name: str) -> Command:
     command = find_command(name)
     if command is not None:
         return command
-    known = [word for one in all_commands() if not one.hidden for word in (one.name, *one.aliases)]
+    known = [word for one in all_commands() for word in (one.name, *one.aliases)]
     guess = closest(name, known)
     raise errors.UnknownCommandError(
         f"`kist` has no command '{name}'",

@@ -16,10 +16,9 @@ class Command:
         help: one line for the overview; ends with a full stop.
         aliases: other spellings of the name.
         domain_exit_code: status after an error whose category sets none: 1 or 255, as the same command of DVC has it.
-        hidden: left out of overviews and suggestions.
     """
 
-    __slots__ = ("aliases", "domain_exit_code", "help", "hidden", "module", "name")
+    __slots__ = ("aliases", "domain_exit_code", "help", "module", "name")
 
     def __init__(
         self,
@@ -29,14 +28,12 @@ class Command:
         module: str | None = None,
         aliases: tuple[str, ...] = (),
         domain_exit_code: int = 1,
-        hidden: bool = False,
     ) -> None:
         self.name = name
         self.module = module or name.replace("-", "_")
         self.help = summary
         self.aliases = aliases
         self.domain_exit_code = domain_exit_code
-        self.hidden = hidden
 
 
 GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
@@ -93,16 +90,13 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
                 "completion", "Print a script that completes commands in the shell.", domain_exit_code=255
             ),
             Command("help", "Show the help of a command."),
-            Command(
-                "__complete", "Print candidates for the completion scripts.", module="complete", hidden=True
-            ),
         ),
     ),
 )
 
 
 def all_commands() -> list[Command]:
-    """Returns every command in the order of the overview, hidden ones included."""
+    """Returns every command in the order of the overview."""
     return [command for _, commands in GROUPS for command in commands]
 
 
