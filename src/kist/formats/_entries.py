@@ -21,6 +21,7 @@ _SHARED_KEYS = _META_KEYS | {"hash", "path", "files", "fs_config"}
 _OUTPUT_KEYS = _SHARED_KEYS | {"desc", "type", "labels", "meta", "cache", "persist", "remote", "push"}
 _ALL_OUTPUT_KEYS = _OUTPUT_KEYS | legacy.OUTPUT_KEYS
 _ALL_DEPENDENCY_KEYS = _SHARED_KEYS | {"repo", "db"} | legacy.DEPENDENCY_KEYS
+_USUAL_KEYS = frozenset({"path", "hash", "md5", "size", "nfiles"})
 _FILE_KEYS = _META_KEYS - {"nfiles"} | {"relpath"}
 _REPO_KEYS = frozenset({"url", "rev", "rev_lock", "config", "remote"})
 _DB_KEYS = frozenset({"query", "table", "connection", "file_format"})
@@ -209,21 +210,14 @@ def _read_usual(value: Any) -> tuple[str, Digest, int | None, int | None] | None
 
     A lock file may have ten thousand of these, and the general way costs five times as much.
     """
-    if type(value) is not dict or value.get("hash") != MD5:
+    if type(value) is not dict or not value.keys() <= _USUAL_KEYS or value.get("hash") != MD5:
         return None
-    md5, path, size, nfiles = value.get(MD5), value.get("path"), value.get("size"), value.get("nfiles")
-    if (
-        len(value) == 3 + ("size" in value) + ("nfiles" in value)
-        and type(md5) is str
-        and MD5_VALUE.fullmatch(md5)
-        and type(path) is str
-        and path
-        and "\0" not in path
-        and (type(size) is int and size >= 0 or size is None and "size" not in value)
-        and (type(nfiles) is int and nfiles >= 0 or nfiles is None and "nfiles" not in value)
-    ):
-        return path, Digest(MD5, md5), size, nfiles
-    return None
+    md5, path, size, nfiles = value.get(MD5), value.get("path"), value.get("size", 0), value.get("nfiles", 0)
+    if type(md5) is not str or type(path) is not str or type(size) is not int or type(nfiles) is not int:
+        return None
+    if not MD5_VALUE.fullmatch(md5) or not path or "\0" in path or size < 0 or nfiles < 0:
+        return None
+    return path, Digest(MD5, md5), value.get("size"), value.get("nfiles")
 
 
 def read_digest(

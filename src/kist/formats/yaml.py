@@ -1,4 +1,4 @@
-"""YAML bytes to plain values and back, with the values and the bytes of DVC's reader and writer (YAML 1.2 by ruamel).
+"""YAML bytes to plain values and back, with the values and bytes of DVC's reader and writer (YAML 1.2 by ruamel).
 
 Not here: what the values mean (metafile, lockfile, dvcyaml). Most files need only the small reader in
 `_yaml_fast`; whatever that is not certain of goes to ruamel, which is the measure for both.
@@ -10,15 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kist.errors import FormatError
+from kist.formats import _yaml_fast, _yaml_write
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
     from ruamel.yaml.nodes import Node
 
-MAX_SIZE_BYTES = 256 << 20
+MAX_SIZE_BYTES = 32 << 20
 """No file larger than this is read at all."""
 MAX_SLOW_SIZE_BYTES = 8 << 20
 """No file larger than this goes to ruamel, which takes seconds and a hundred bytes of memory per byte."""
+MAX_ROUND_TRIP_BYTES = 200_000
+"""A larger file without any `#` is written anew instead of edited: the round trip takes 5 seconds per megabyte."""
 MAX_DEPTH = 100
 """Collections inside collections."""
 MAX_EXPANDED_NODES = 250_000
@@ -56,21 +59,24 @@ class YamlError(FormatError):
 def load(data: bytes, *, name: str) -> Any:
     """Returns the value of the one document in `data`; None for an empty file.
 
-    Mappings become `dict` in file order, sequences `list`, and scalars what YAML 1.2 as ruamel reads it says: `yes`
-    is a string, `010` is ten, `1e-3` a float, `2020-01-31` a date.
+    Mappings become `dict` in file order, sequences `list`, and scalars what YAML 1.2 as ruamel reads it says:
+    `yes` is a string, `010` is ten, `1e-3` a float, `2020-01-31` a date.
 
     Args:
         name: the file's name for messages.
     Raises:
-        YamlError: bad syntax, a duplicate key, a tag that is not plain data, or a limit of this module is passed.
+        YamlError: bad syntax, a duplicate key, a tag that is not plain data, or more than a limit of this module.
     """
     if len(data) > MAX_SIZE_BYTES:
         raise YamlError(name, f"the file has {len(data)} bytes; the limit is {MAX_SIZE_BYTES}")
-    return _load_slow(data, name)
+    try:
+        return _yaml_fast.parse(data)
+    except _yaml_fast.NotPlain:
+        return _load_slow(data, name)
 
 
 def locate(data: bytes, path: tuple[str | int, ...]) -> tuple[int, int] | None:
-    """Returns line and column, from 1, of the key or item at `path`, or of the nearest thing above it that exists.
+    """Returns line and column, from 1, of the key or item at `path`, or of the nearest thing above it.
 
     Slow: for messages only. None when `data` is not YAML.
 
@@ -102,27 +108,46 @@ def locate(data: bytes, path: tuple[str | int, ...]) -> tuple[int, int] | None:
 
 
 def dump(value: Any) -> bytes:
-    """Returns `value` as DVC writes it: block style, lists not indented, folded at 80 columns, a newline at the end.
+    """Returns `value` as DVC writes it: block style, lists not indented, folded at 80 columns, one newline last.
 
     Args:
         value: dicts, lists, strings, numbers, booleans, None, dates.
     """
-    return _dump_slow(value)
+    try:
+        return _yaml_write.render(value).encode("utf-8", "surrogatepass")
+    except _yaml_fast.NotPlain:
+        return _dump_slow(value)
 
 
 def edit(old: bytes, new_value: Any, *, name: str) -> bytes:
     """Returns `old` changed so that it says `new_value`; comments, order and style of what stays are kept.
 
-    Keys that exist keep their place, new ones come last in their mapping, missing ones vanish, as DVC rewrites its
-    files. A value that is not changed leaves the bytes as they are.
+    Keys that exist keep their place, new ones come last in their mapping, missing ones vanish, as DVC rewrites
+    its files. An equal value leaves the bytes as they are.
 
     Raises:
-        YamlError: `old` cannot be read.
+        YamlError: `old` cannot be read, or is too large to be edited with its comments.
     """
     current = load(old, name=name)
-    if _same(current, new_value):
+    if current == new_value:
         return old
+    if not _same_kind(current, new_value):
+        return dump(new_value)
+    # Where nothing but values stands in the file, or it is so large that ruamel would take seconds.
+    is_bare = len(old) > MAX_ROUND_TRIP_BYTES and b"#" not in old
+    if is_bare or dump(current) == old:
+        return dump(_merged(current, new_value))
     return _edit_slow(old, new_value, name)
+
+
+def _merged(current: Any, value: Any) -> Any:
+    """Returns `value` with the order of keys that `current` has; what `_apply` does to a tree, for plain values."""
+    if isinstance(current, dict) and isinstance(value, dict):
+        old = {key: _merged(item, value[key]) for key, item in current.items() if key in value}
+        return {**old, **{key: item for key, item in value.items() if key not in old}}
+    if isinstance(current, list) and isinstance(value, list) and len(current) == len(value):
+        return [_merged(*pair) for pair in zip(current, value, strict=True)]
+    return current if current == value else value
 
 
 def _safe_yaml() -> YAML:
@@ -179,7 +204,7 @@ def _marked(name: str, error: Any) -> YamlError:
 
 
 def _check_expansion(root: Node, name: str) -> None:
-    """Refuses depth, loops, and aliases that would multiply: the values are shared, but who walks them pays for each."""
+    """Refuses depth, loops, and aliases that multiply: the values are shared, but who walks them pays for each."""
     from ruamel.yaml.nodes import CollectionNode, MappingNode
 
     totals: dict[int, int] = {}
@@ -218,6 +243,7 @@ def _round_trip_yaml() -> YAML:
 
     yaml = YAML(pure=True)
     yaml.default_flow_style = False
+    yaml.composer.warn_double_anchors = False
     return yaml
 
 
@@ -225,40 +251,45 @@ def _dump_slow(value: Any) -> bytes:
     import io
 
     stream = io.BytesIO()
-    _round_trip_yaml().dump(value, stream)
+    _round_trip_yaml().dump(_unshared(value), stream)
     return stream.getvalue()
+
+
+def _unshared(value: Any) -> Any:
+    """Returns a copy in which no collection occurs twice: ruamel would write the second one as an alias."""
+    if isinstance(value, dict):
+        return {key: _unshared(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_unshared(item) for item in value]
+    return value
 
 
 def _edit_slow(old: bytes, new_value: Any, name: str) -> bytes:
     import io
 
+    from ruamel.yaml.error import YAMLError
+
     if len(old) > MAX_SLOW_SIZE_BYTES:
         raise YamlError(
-            name, f"the file has {len(old)} bytes and is not plain; the limit is {MAX_SLOW_SIZE_BYTES}"
+            name, f"the file has {len(old)} bytes and comments; the limit is {MAX_SLOW_SIZE_BYTES}"
         )
     yaml = _round_trip_yaml()
-    yaml.composer.warn_double_anchors = False
-    tree = yaml.load(old)
-    if not _same_kind(tree, new_value):
-        return dump(new_value)
-    _apply(tree, new_value)
     stream = io.BytesIO()
-    yaml.dump(tree, stream)
-    return stream.getvalue()
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Says whether two values are equal and of the same types (1, 1.0 and True differ); mapping order is ignored."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
-    if isinstance(one, list) and isinstance(other, (list, tuple)):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return type(one) is type(other) and bool(one == other)
+    try:
+        tree = yaml.load(old)
+        _apply(tree, new_value)
+        yaml.dump(tree, stream)
+        result = stream.getvalue()
+        is_right = load(result, name=name) == new_value
+    except (YAMLError, YamlError):
+        is_right = False
+    # ruamel loses its way in some comments; the values count more than the comments then.
+    return result if is_right else dump(new_value)
 
 
 def _same_kind(one: Any, other: Any) -> bool:
     return (isinstance(one, dict) and isinstance(other, dict)) or (
-        isinstance(one, list) and isinstance(other, (list, tuple))
+        isinstance(one, list) and isinstance(other, list)
     )
 
 
@@ -268,17 +299,15 @@ def _apply(tree: Any, value: Any) -> None:
         for key, item in value.items():
             if key in tree and _same_kind(tree[key], item):
                 _apply(tree[key], item)
-            elif (
-                key not in tree or tree[key] != item or isinstance(tree[key], bool) != isinstance(item, bool)
-            ):
-                tree[key] = item
+            elif key not in tree or tree[key] != item:
+                tree[key] = _unshared(item)
         for key in [key for key in tree if key not in value]:
             del tree[key]
     elif len(tree) != len(value):
-        tree[:] = value
+        tree[:] = _unshared(value)
     else:
         for index, item in enumerate(value):
             if _same_kind(tree[index], item):
                 _apply(tree[index], item)
-            elif tree[index] != item or isinstance(tree[index], bool) != isinstance(item, bool):
-                tree[index] = item
+            elif tree[index] != item:
+                tree[index] = _unshared(item)
