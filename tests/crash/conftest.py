@@ -17,10 +17,6 @@ _MEMORY = "/dev/shm"
 _ENOUGH_BYTES = 1 << 28
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "crash: kills, power cuts and other faults; part of `make test-all`")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = os.path.dirname(os.path.abspath(__file__))
     for item in items:

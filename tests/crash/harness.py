@@ -360,6 +360,7 @@ def for_each_kill(
     switches: Switches = _NOTHING,
     step: int = 1,
     cut: str = "",
+    repeatable: bool = True,
     enough: int = 1000,
 ) -> Report:
     """Kills the command before each of its changing calls in turn, checks, and lets the same command repair.
@@ -372,6 +373,7 @@ def for_each_kill(
         switches: what else the shim does in the disturbed runs.
         step: every step-th call only.
         cut: "" for a kill; "bytes" or "names" for a power cut at that moment (see `power_cut`).
+        repeatable: the command succeeds when all is done already; otherwise it may refuse to repeat what is done.
         enough: stop at this many problems.
     """
     arena.save()
@@ -396,7 +398,8 @@ def for_each_kill(
         if cut:
             power_cut(arena.work, log, keep=arena.shim.keep_path, lose_names=cut == "names")
         found = check(World(arena.snapshot(), old, new))
-        found += _repair(arena, argv, new, matters)
+        if repeatable or lasting_differences(new, arena.snapshot(), matters):
+            found += _repair(arena, argv, new, matters)
         problems += [Problem(call, what, describe(log, arena.work)) for what in found]
     arena.restore()
     return Report(calls, runs, problems)
@@ -406,9 +409,15 @@ def _repair(arena: Arena, argv: Sequence[str], new: Snapshot, matters: Keep) -> 
     again = arena.run(argv)
     if again.status != 0:
         return [f"the repair run ended with {again.status}: {again.err.strip()}"]
-    wanted = {rel: entry for rel, entry in new.items() if matters(rel)}
-    found = {rel: entry for rel, entry in arena.snapshot().items() if matters(rel)}
-    return [f"after the repair run, {line}" for line in differences(wanted, found)]
+    return [f"after the repair run, {line}" for line in lasting_differences(new, arena.snapshot(), matters)]
+
+
+def lasting_differences(wanted: Snapshot, found: Snapshot, matters: Keep) -> list[str]:
+    """Returns `differences` in the paths that matter."""
+    return differences(
+        {rel: entry for rel, entry in wanted.items() if matters(rel)},
+        {rel: entry for rel, entry in found.items() if matters(rel)},
+    )
 
 
 def after_power_cut(

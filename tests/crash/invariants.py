@@ -86,20 +86,38 @@ def lost_data(state: Snapshot, precious: Mapping[str, bytes]) -> list[str]:
 
 
 def half_metafiles(world: World) -> list[str]:
-    """Every metafile has its bytes of before or of after, or is absent where it was or will be."""
+    """Every metafile has its bytes of before or of after, or is absent as then; `.gitignore` line by line."""
     lines = []
     for rel in sorted(world.now.keys() | world.old.keys() | world.new.keys()):
         if not _METAFILE.fullmatch(rel):
             continue
-        now = _content(world.now, rel)
-        if now not in (_content(world.old, rel), _content(world.new, rel)):
+        now, old, new = (_content(state, rel) for state in (world.now, world.old, world.new))
+        if now in (old, new):
+            continue
+        if not (rel.endswith(".gitignore") and _is_between(now or b"", old or b"", new or b"")):
             lines.append(f"metafile {rel} is neither old nor new: {now!r}")
     return lines
+
+
+def _is_between(now: bytes, old: bytes, new: bytes) -> bool:
+    """Says whether some of the lines were changed already, each of them whole: a command may have several targets."""
+    lines, before, after = (set(content.splitlines(keepends=True)) for content in (now, old, new))
+    return before & after <= lines <= before | after
 
 
 def _content(state: Snapshot, rel: str) -> bytes | None:
     entry = state.get(rel)
     return None if entry is None or entry.kind == "folder" else entry.content
+
+
+def stray_names(world: World) -> list[str]:
+    """Every lasting file is one that was there before, or that an undisturbed run leaves."""
+    known = world.old.keys() | world.new.keys()
+    return [
+        f"stray: {rel}"
+        for rel, entry in sorted(world.now.items())
+        if rel not in known and is_lasting(rel) and entry.kind != "folder"
+    ]
 
 
 def unbacked_metafiles(state: Snapshot) -> list[str]:

@@ -26,6 +26,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 #include <utime.h>
 
@@ -62,6 +63,7 @@ struct rule { int error, classes, onward; uint64_t at; char prefix[PATH_MAX]; };
 static struct shared *state;
 static const char *roots, *skips, *log_path, *keep_path;
 static uint64_t kill_at, short_write, short_read;
+static int64_t clock_offset;
 static int kill_signal = SIGKILL, signal_leader, torn, drop_sync, swap_rename, rule_count;
 static struct rule rules[MAX_RULES];
 
@@ -106,6 +108,8 @@ static void read_rules(const char *text) {
 }
 
 __attribute__((constructor)) static void start(void) {
+    const char *offset = getenv("KIST_SHIM_CLOCK");
+    clock_offset = offset ? strtoll(offset, NULL, 10) : 0;
     const char *path = getenv("KIST_SHIM_STATE");
     roots = getenv("KIST_SHIM_ROOT");
     if (!path || !roots) return;
@@ -694,6 +698,27 @@ int fdatasync(int fd) {
 int syncfs(int fd) {
     REAL(int, syncfs, int);
     SYNC_BODY("syncfs", fd, real(fd));
+}
+
+/* ---- the clock: KIST_SHIM_CLOCK seconds away from the real one ---------------------------------------------------- */
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int result = syscall(SYS_clock_gettime, clock, now);
+    if (!result && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += clock_offset;
+    return result;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    int result = syscall(SYS_gettimeofday, now, zone);
+    if (!result && now) now->tv_sec += clock_offset;
+    return result;
+}
+
+time_t time(time_t *now) {
+    struct timespec real;
+    clock_gettime(CLOCK_REALTIME, &real);
+    if (now) *now = real.tv_sec;
+    return real.tv_sec;
 }
 
 /* ---- symbols looked up by name, as ctypes does ------------------------------------------------------------------ */

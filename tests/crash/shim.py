@@ -78,6 +78,7 @@ class Switches(NamedTuple):
         log: record every changing call.
         keep: keep other names of files that lose theirs, for `power_cut`.
         drop_sync: all kinds of sync do nothing, and say that they did (a deliberate defect).
+        clock_s: seconds by which the program's clock is wrong.
         swap_rename: renames and links copy into the emptied target instead (a deliberate defect).
     """
 
@@ -92,6 +93,7 @@ class Switches(NamedTuple):
     keep: bool = False
     drop_sync: bool = False
     swap_rename: bool = False
+    clock_s: int = 0
 
 
 class Shim:
@@ -126,6 +128,7 @@ class Shim:
             "KIST_SHIM_ERRNO": "\n".join(fail.render() for fail in switches.fails),
             "KIST_SHIM_SHORT": switches.short_write,
             "KIST_SHIM_SHORT_READ": switches.short_read,
+            "KIST_SHIM_CLOCK": switches.clock_s,
         }
         if switches.log:
             settings["KIST_SHIM_LOG"] = self.log_path
@@ -145,9 +148,13 @@ class Shim:
         """Says whether the kill or the signal of the last run happened."""
         return self._words()[2] != 0
 
+    def matched(self, rule: int = 0) -> int:
+        """Returns how many calls the last run made that an error rule is about, failed or not."""
+        return self._words()[4 + rule]
+
     def _words(self) -> tuple[int, ...]:
         with open(self._state, "rb") as stream:
-            return struct.unpack("<4Q", stream.read(32))
+            return struct.unpack("<12Q", stream.read(96))
 
     def log(self) -> list[Record]:
         """Returns the last run's records in the order in which they happened."""

@@ -157,6 +157,13 @@ def test_a_signal_lets_the_command_go_on(arena: Arena) -> None:
     assert (result.status, result.out) == (0, "got it\nend\n")
 
 
+def test_the_clock_can_be_wrong(arena: Arena) -> None:
+    script = "import datetime, time; print(datetime.datetime.now().year, time.gmtime(time.time()).tm_year)"
+    years = arena.run((sys.executable, "-c", script), switches=Switches(clock_s=-40 * 31_556_952)).out.split()
+    assert years[0] == years[1]
+    assert int(years[0]) < 2000
+
+
 def test_restoring_brings_back_hard_links_symbolic_links_modes_and_times(arena: Arena) -> None:
     arena.write("a", b"x")
     os.chmod(arena.path("a"), 0o444)

@@ -1,6 +1,7 @@
-"""A tiny store for testing the tests: `keeper.py WAY` puts each file of the folder into `.dvc/cache` and a `.dvc` beside it.
+"""A tiny store for testing the tests: `keeper.py WAY` puts each file of the folder into `.dvc/cache`.
 
-WAY "right" is what Kist promises; every other way leaves one thing out or does it in the wrong order.
+Beside each file it writes a `.dvc`. WAY "right" is what Kist promises; every other way leaves one thing out, or does
+it in the wrong order.
 """
 
 from __future__ import annotations

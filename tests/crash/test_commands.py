@@ -1,0 +1,213 @@
+"""Every command that changes files, killed before each of its changing calls, whole and torn; and power cuts.
+
+F1-F4, F6, F10-F13 of the fault list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import pytest
+
+from . import worlds
+from .harness import KIST, Arena, Entry, Snapshot, World, after_power_cut, for_each_kill, lasting_differences
+from .invariants import (
+    REMOTE,
+    false_objects,
+    half_metafiles,
+    is_lasting,
+    lost_data,
+    torn_manifests,
+    unbacked_metafiles,
+)
+
+pytestmark = pytest.mark.timeout(300)
+
+ONE, TWO, BOTH = worlds.V1, worlds.V2, worlds.both_versions()
+
+
+class Case(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        name: for the reader.
+        argv: what follows `kist`.
+        prepare: makes the state before.
+        precious: what must be recoverable at every moment.
+        repeatable: the command succeeds when there is nothing left to do.
+        remote: the command changes the remote, and its manifests are checked.
+        backed: at every moment each metafile's objects are stored somewhere.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    prepare: Callable[[Arena], object]
+    precious: Mapping[str, bytes]
+    repeatable: bool = True
+    remote: bool = False
+    backed: bool = True
+
+
+def linked(prepare: Callable[[Arena, str], object], link: str) -> Callable[[Arena], object]:
+    return lambda arena: prepare(arena, link)
+
+
+def by_link(
+    name: str, argv: tuple[str, ...], prepare: Callable[..., object], precious: Mapping[str, bytes]
+) -> list[Case]:
+    """Returns the same case for each way in which the workspace can share bytes with the cache."""
+    return [
+        Case(f"{name} {link}", argv, linked(prepare, link), precious)
+        for link in ("copy", "hardlink", "symlink")
+    ]
+
+
+def bare_git(arena: Arena) -> None:
+    arena.git("init", "-q")
+    worlds.put(arena, ONE)
+
+
+def with_extra_file(arena: Arena) -> None:
+    worlds.added(arena)
+    arena.write("data/sub/new.txt", b"new\n")
+
+
+def with_remotes(arena: Arena) -> None:
+    worlds.added(arena)
+    arena.must("remote", "add", "-q", "second", "../elsewhere")
+
+
+def with_source(arena: Arena) -> None:
+    worlds.empty(arena)
+    for rel, content in ONE.items():
+        arena.write("../source/" + rel, content)
+
+
+NEW = {"data/sub/new.txt": b"new\n"}
+CASES = [
+    Case("init", ("init",), bare_git, ONE, repeatable=False),
+    Case(
+        "init without git", ("init", "--no-scm"), lambda arena: worlds.put(arena, ONE), ONE, repeatable=False
+    ),
+    Case("add a file", ("add", "model.bin"), worlds.untracked, ONE),
+    *by_link("add a folder", ("add", "data"), worlds.untracked, ONE),
+    *by_link("add again", ("add", "data", "model.bin"), worlds.edited, BOTH),
+    Case("add inside", ("add", "data/sub/new.txt"), with_extra_file, ONE | NEW),
+    Case("add several", ("add", "data", "model.bin"), worlds.untracked, ONE),
+    Case("add to remote", ("add", "../source/data", "--to-remote"), with_source, {}, remote=True),
+    *by_link("commit", ("commit", "-f"), worlds.edited, BOTH),
+    *by_link("checkout", ("checkout",), worlds.unlinked, BOTH),
+    *by_link("checkout switch", ("checkout",), worlds.switching, BOTH),
+    Case("push", ("push",), worlds.two_versions, BOTH, remote=True),
+    Case("push again", ("push",), worlds.pushed_once, BOTH, remote=True),
+    Case("fetch", ("fetch",), worlds.clone, BOTH),
+    *by_link("pull", ("pull",), worlds.clone, BOTH),
+    *by_link("pull update", ("pull",), worlds.behind, BOTH),
+    Case("remove", ("remove", "data.dvc"), worlds.added, ONE, repeatable=False),
+    Case("remove outs", ("remove", "data.dvc", "--outs"), worlds.added, ONE, repeatable=False),
+    Case("move a folder", ("move", "data", "moved"), worlds.added, ONE, repeatable=False),
+    Case("move a file", ("move", "model.bin", "other.bin"), worlds.added, ONE, repeatable=False),
+    Case("unprotect hardlink", ("unprotect", "data"), linked(worlds.added, "hardlink"), ONE),
+    Case("unprotect symlink", ("unprotect", "data"), linked(worlds.added, "symlink"), ONE),
+    Case("config", ("config", "cache.type", "copy"), worlds.added, ONE),
+    Case("config unset", ("config", "--unset", "cache.type"), worlds.added, ONE, repeatable=False),
+    Case("remote add", ("remote", "add", "extra", "../extra"), worlds.added, ONE, repeatable=False),
+    Case("remote modify", ("remote", "modify", "store", "jobs", "4"), worlds.added, ONE),
+    Case("remote default", ("remote", "default", "second"), with_remotes, ONE),
+    Case("remote rename", ("remote", "rename", "store", "other"), worlds.added, ONE, repeatable=False),
+    Case("remote remove", ("remote", "remove", "store"), worlds.added, ONE, repeatable=False),
+    Case("cache dir", ("cache", "dir", "../elsewhere"), worlds.added, ONE),
+    *[
+        Case(
+            f"destroy {link}",
+            ("destroy", "-f"),
+            linked(worlds.added, link),
+            ONE,
+            repeatable=False,
+            backed=False,
+        )
+        for link in ("copy", "hardlink", "symlink")
+    ],
+]
+POWER = [case for case in CASES if case.name in (
+    "add a file", "add a folder copy", "add a folder hardlink", "add again copy", "add again hardlink", "commit copy",
+    "push", "push again", "fetch", "pull copy", "pull hardlink", "pull update copy", "checkout copy",
+    "checkout switch copy", "checkout switch symlink", "move a file", "unprotect hardlink", "config",
+)]  # fmt: skip
+
+
+def checker(case: Case) -> Callable[[World], list[str]]:
+    def check(world: World) -> list[str]:
+        lines = false_objects(world.now) + half_metafiles(world) + lost_data(world.now, case.precious)
+        if case.backed:
+            lines += unbacked_metafiles(world.now)
+        if case.remote:
+            lines += torn_manifests(world.now, REMOTE)
+        return lines
+
+    return check
+
+
+def named(cases: list[Case]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", cases, ids=[case.name.replace(" ", "-") for case in cases])
+
+
+def metafiles_of(state: Snapshot) -> dict[str, bytes]:
+    return {
+        rel: entry.content for rel, entry in state.items() if rel.endswith(".dvc") and entry.kind == "file"
+    }
+
+
+def data_of(state: Snapshot) -> dict[str, Entry]:
+    return {rel: entry for rel, entry in state.items() if rel.startswith(("repo/data/", "repo/model.bin"))}
+
+
+@named(CASES)
+@pytest.mark.parametrize("torn", [False, True], ids=["whole", "torn"])
+def test_a_kill_at_any_call_loses_nothing_and_the_next_run_repairs(
+    arena: Arena, case: Case, torn: bool
+) -> None:
+    case.prepare(arena)
+    for_each_kill(
+        arena, (*KIST, *case.argv), checker(case), torn=torn, matters=is_lasting, repeatable=case.repeatable
+    ).check()
+
+
+@named(POWER)
+@pytest.mark.parametrize("cut", ["bytes", "names"])
+def test_a_power_cut_at_any_call_loses_nothing_and_the_next_run_repairs(
+    arena: Arena, case: Case, cut: str
+) -> None:
+    case.prepare(arena)
+    for_each_kill(
+        arena,
+        (*KIST, *case.argv),
+        checker(case),
+        cut=cut,
+        matters=is_lasting,
+        repeatable=case.repeatable,
+        step=3,
+    ).check()
+
+
+@named(POWER)
+@pytest.mark.parametrize("lose_names", [False, True], ids=["bytes", "names"])
+def test_what_a_finished_command_stored_survives_a_power_cut(
+    arena: Arena, case: Case, lose_names: bool
+) -> None:
+    case.prepare(arena)
+    argv = (*KIST, *case.argv)
+    result, world = after_power_cut(arena, argv, lose_names=lose_names)
+    assert result.status == 0
+    assert checker(case)(world) == []
+    stored = {rel for rel in world.new if "/files/md5/" in rel} - world.now.keys()
+    assert stored == set(), "acknowledged objects are gone"
+    honest = arena.kist("status")
+    assert honest.status == 0
+    if metafiles_of(world.now) == metafiles_of(world.new) and data_of(world.now) != data_of(world.new):
+        assert "up to date" not in honest.out
+    if case.repeatable:
+        again = arena.run(argv)
+        assert again.status == 0, again
+        assert lasting_differences(world.new, arena.snapshot(), is_lasting) == []

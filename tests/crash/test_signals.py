@@ -1,0 +1,68 @@
+"""Ctrl-C and SIGTERM at any moment (F8, R20): one line, 130 or 143, no traceback, own temporaries removed."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from . import worlds
+from .harness import KIST, Arena, Result, World, lasting_differences
+from .invariants import false_objects, half_metafiles, is_lasting, lost_data, stray_names, unbacked_metafiles
+from .shim import Switches
+
+pytestmark = pytest.mark.timeout(300)
+
+EVERY = 3
+COMMANDS: dict[str, tuple[tuple[str, ...], Callable[[Arena], object]]] = {
+    "add": (("add", "data", "model.bin"), worlds.edited),
+    "commit": (("commit", "-f"), worlds.edited),
+    "push": (("push",), worlds.two_versions),
+    "pull": (("pull",), worlds.clone),
+    "checkout": (("checkout",), worlds.switching),
+}
+
+
+def complaints(result: Result, world: World, expected: int, number: signal.Signals) -> list[str]:
+    """Returns what is wrong with how a command ended and what it left."""
+    lines = (
+        false_objects(world.now) + half_metafiles(world) + unbacked_metafiles(world.now) + stray_names(world)
+    )
+    lines += lost_data(world.now, worlds.both_versions())
+    if "Traceback" in result.err or "Exception" in result.err:
+        lines.append(f"a traceback: {result.err}")
+    # The last calls come after the work is done: then the command may as well succeed, or be ended by the signal.
+    done = not lasting_differences(world.new, world.now, is_lasting)
+    if result.status != expected and not (done and result.status in (0, -number)):
+        lines.append(f"status {result.status} instead of {expected}: {result.err}")
+    elif result.status == expected and len(result.err.strip().splitlines()) > 2:
+        lines.append(f"more than a line and a hint: {result.err}")
+    return lines
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(("number", "to_leader"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
+def test_an_interrupted_command_says_one_line_and_leaves_no_temporary(
+    arena: Arena, name: str, number: signal.Signals, to_leader: bool
+) -> None:
+    arguments, prepare = COMMANDS[name]
+    argv = (*KIST, *arguments)
+    prepare(arena)
+    arena.save()
+    old = arena.snapshot()
+    assert arena.run(argv, switches=Switches()).status == 0
+    new, calls = arena.snapshot(), arena.shim.calls()
+    assert calls > 10
+    problems = []
+    for call in range(1, calls + 1, EVERY):
+        arena.restore()
+        result = arena.run(argv, switches=Switches(kill_at=call, signal=number, to_leader=to_leader))
+        world = World(arena.snapshot(), old, new)
+        found = complaints(result, world, 128 + number, number)
+        again = arena.run(argv)
+        if again.status != 0:
+            found.append(f"the next run ended with {again.status}: {again.err}")
+        found += lasting_differences(new, arena.snapshot(), is_lasting)
+        problems += [f"at call {call}: {line}" for line in found]
+    assert not problems, "\n".join(problems[:20])
