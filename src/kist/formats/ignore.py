@@ -2,10 +2,10 @@
 
 Not here: reading files, and which file's rules win (kist.workspace.ignores). Implements docs/spec/ignore.md.
 
-A pattern is a sequence of parts, one for each path component. A walk carries, for each rule file, the set of
-(pattern, next part) pairs that are still alive in a directory; the last parts alive there make one joined regular
-expression, and directories with equal sets share it. So a name is asked about once, whatever its depth, and a path is
-never put together.
+A pattern is a sequence of parts, one for each path component. A walk carries, for each rule file, the
+set of (pattern, next part) pairs that are still alive in a directory; the last parts alive there make one
+joined regular expression, and directories with equal sets share it. So a name is asked about once, whatever
+its depth, and a path is never put together.
 """
 
 from __future__ import annotations
@@ -17,20 +17,26 @@ from typing import NamedTuple
 GIT = "git"
 """`.gitignore`: bytes as git compares them; only unescaped spaces are cut from the end of a line."""
 DVC = "dvc"
-"""`.dvcignore`: characters; white space is cut from both ends of a line."""
+"""`.dvcignore` at the root: characters; white space is cut off at both ends ; a match covers all below."""
+DVC_NESTED = "dvc-nested"
+"""`.dvcignore` in any other directory, where DVC reads a few patterns differently."""
 
 State = tuple[tuple[int, int], ...]
-"""The (pattern index, next part) pairs alive in one directory, floating patterns left out."""
+"""The (pattern index, next part) pairs alive in one directory; floating patterns need none until they match.
+
+A next part behind the last one says that a directory above matched, and that the pattern covers all below it.
+"""
 
 
 class Part(NamedTuple):
-    """What one path component must look like: a literal name, a regular expression, or (neither) any number of them."""
+    """What one component must look like: a literal, a regular expression, or (neither) any number of components."""
 
     literal: str | None = None
     regex: str | None = None
 
 
 ANY_DEPTH = Part()
+_ANY_NAME = Part(regex=".*")
 
 
 class IgnorePattern(NamedTuple):
@@ -38,9 +44,10 @@ class IgnorePattern(NamedTuple):
 
     Attributes:
         line: its number, from 1.
-        text: the pattern as written, white space at the end cut.
+        text: the pattern as written, white space at the ends cut.
         is_negated: it starts with `!` and takes names back in.
-        is_dir_only: it ends in `/`.
+        is_dir_only: what it names must be a directory.
+        covers_files: it covers files below such a directory (DVC only, where it ends in `/**`).
         parts: what is left, component by component, from the directory of the file down; a pattern without a
             separator starts with ANY_DEPTH.
     """
@@ -49,6 +56,7 @@ class IgnorePattern(NamedTuple):
     text: str
     is_negated: bool
     is_dir_only: bool
+    covers_files: bool
     parts: tuple[Part, ...]
 
     @property
@@ -57,27 +65,37 @@ class IgnorePattern(NamedTuple):
         return len(self.parts) == 2 and self.parts[0] == ANY_DEPTH
 
 
+class _Alive(NamedTuple):
+    """A pattern that may match names in one directory."""
+
+    number: int
+    pattern: IgnorePattern
+    part: Part
+    is_dir_only: bool
+
+
 class NameRules:
     """The last parts that are alive in one directory: answers for the names directly in it."""
 
-    __slots__ = ("_dirs", "_files", "patterns")
+    __slots__ = ("_alive", "_dirs", "_files")
 
-    def __init__(self, patterns: Sequence[IgnorePattern]) -> None:
-        self.patterns = tuple(patterns)
-        self._dirs = _Alternatives(self.patterns)
-        self._files = _Alternatives([pattern for pattern in self.patterns if not pattern.is_dir_only])
+    def __init__(self, alive: Sequence[_Alive]) -> None:
+        self._alive = alive
+        self._dirs = _Alternatives(alive)
+        self._files = _Alternatives([item for item in alive if not item.is_dir_only])
 
     def verdict(self, name: str, is_dir: bool) -> bool | None:
-        """Returns True (ignored), False (taken back in) or None when no pattern matches; the last match decides."""
+        """Returns True (ignored), False (taken back in) or None (no match); the last match decides."""
         return (self._dirs if is_dir else self._files).verdict(name)
 
-    def matching(self, name: str, is_dir: bool) -> list[IgnorePattern]:
-        """Returns every pattern that matches, in file order. Slow: for explanations only."""
-        return [
-            pattern
-            for pattern in self.patterns
-            if (is_dir or not pattern.is_dir_only) and _matches(pattern.parts[-1], name)
-        ]
+    def matching(self, name: str, is_dir: bool) -> list[tuple[int, IgnorePattern]]:
+        """Returns (index, pattern) of all that match, in file order. Slow: not for every name of a walk."""
+        found = {
+            item.number: item.pattern
+            for item in self._alive
+            if (is_dir or not item.is_dir_only) and _matches(item.part, name)
+        }
+        return sorted(found.items())
 
 
 class _Alternatives:
@@ -85,22 +103,27 @@ class _Alternatives:
 
     __slots__ = ("_literals", "_regex", "_signs")
 
-    def __init__(self, patterns: Sequence[IgnorePattern]) -> None:
+    def __init__(self, alive: Sequence[_Alive]) -> None:
         self._literals: frozenset[str] = frozenset()
+        self._regex: re.Pattern[str] | None = None
         self._signs: tuple[bool, ...] = ()
-        if not any(pattern.is_negated for pattern in patterns):
-            # Without negation the order does not matter, and plain names need no regular expression.
-            lasts = [pattern.parts[-1] for pattern in patterns]
-            self._literals = frozenset(part.literal for part in lasts if part.literal is not None)
-            sources = dict.fromkeys(_source(part) for part in lasts if part.literal is None)
-            self._regex = re.compile("|".join(sources), re.DOTALL) if sources else None
+        if any(item.pattern.is_negated for item in alive):
+            self._join_signed(alive)
             return
+        # Without negation the order does not matter, and plain names need no regular expression.
+        self._literals = frozenset(item.part.literal for item in alive if item.part.literal is not None)
+        sources = dict.fromkeys(_source(item.part) for item in alive if item.part.literal is None)
+        if sources:
+            self._regex = re.compile("|".join(sources), re.DOTALL)
+
+    def _join_signed(self, alive: Sequence[_Alive]) -> None:
         groups: list[tuple[bool, list[str]]] = []
-        for pattern in reversed(patterns):
-            if not groups or groups[-1][0] == pattern.is_negated:
-                groups.append((not pattern.is_negated, []))
-            groups[-1][1].append(_source(pattern.parts[-1]))
-        self._signs = tuple(sign for sign, _ in groups)
+        for item in reversed(alive):
+            is_ignored = not item.pattern.is_negated
+            if not groups or groups[-1][0] != is_ignored:
+                groups.append((is_ignored, []))
+            groups[-1][1].append(_source(item.part))
+        self._signs = tuple(is_ignored for is_ignored, _ in groups)
         self._regex = re.compile("|".join(f"({'|'.join(sources)})" for _, sources in groups), re.DOTALL)
 
     def verdict(self, name: str) -> bool | None:
@@ -115,46 +138,55 @@ class _Alternatives:
 
 
 class IgnoreRules:
-    """The patterns of one ignore file, in file order, and how they move down a tree."""
+    """The patterns of one ignore file, in file order, and how they move down a tree.
 
-    __slots__ = ("_anchored", "_by_state", "flavour", "patterns", "start")
+    Attributes:
+        start: the state in the directory that holds the file.
+        excludes_own_directory: the file says that its own directory is ignored (DVC only).
+    """
+
+    __slots__ = ("_by_state", "_floating", "excludes_own_directory", "flavour", "patterns", "start")
 
     def __init__(self, patterns: Sequence[IgnorePattern], flavour: str) -> None:
         self.patterns = tuple(patterns)
         self.flavour = flavour
-        self._anchored = tuple(not pattern.is_floating for pattern in self.patterns)
+        self._floating = tuple(index for index, pattern in enumerate(self.patterns) if pattern.is_floating)
         self._by_state: dict[State, NameRules | None] = {}
-        self.start: State = self._closed({(i, 0) for i, anchored in enumerate(self._anchored) if anchored})
-        """The state in the directory that holds the file."""
+        anchored = {(index, 0) for index, pattern in enumerate(self.patterns) if not pattern.is_floating}
+        self.start = self._closed(anchored)
+        own = [pattern for pattern in self.patterns if not pattern.parts]
+        self.excludes_own_directory = flavour == DVC_NESTED and bool(own) and not own[-1].is_negated
 
     def descend(self, state: State, name: str) -> State:
         """Returns the state in the child directory `name`."""
-        if not state:
-            return state
         alive: set[tuple[int, int]] = set()
         for index, position in state:
             parts = self.patterns[index].parts
-            part = parts[position]
-            if part == ANY_DEPTH:
+            if position == len(parts) or parts[position] == ANY_DEPTH:
                 alive.add((index, position))
-            elif position + 1 < len(parts) and _matches(part, name):
+            elif position + 1 < len(parts) and _matches(parts[position], name):
                 alive.add((index, position + 1))
-        return self._closed(alive)
+        if self.flavour != GIT:
+            names = self.names(state)
+            if names is not None and names.verdict(name, is_dir=True) is not None:
+                alive.update(
+                    (index, len(pattern.parts)) for index, pattern in names.matching(name, is_dir=True)
+                )
+        return self._closed(alive) if alive else ()
 
     def names(self, state: State) -> NameRules | None:
-        """Returns the rules for names directly in a directory with this state; None when nothing can match there."""
+        """Returns the rules for names directly in such a directory; None when nothing can match there."""
         if state not in self._by_state:
-            lasts = {index for index, position in state if position == len(self.patterns[index].parts) - 1}
-            active = [
-                pattern
-                for index, pattern in enumerate(self.patterns)
-                if not self._anchored[index] or index in lasts
-            ]
-            self._by_state[state] = NameRules(active) if active else None
+            alive = [self._alive(index, len(self.patterns[index].parts) - 1) for index in self._floating]
+            for index, position in state:
+                if position >= len(self.patterns[index].parts) - 1:
+                    alive.append(self._alive(index, position))
+            alive.sort(key=lambda item: item.number)
+            self._by_state[state] = NameRules(alive) if alive else None
         return self._by_state[state]
 
     def verdict(self, path: str, is_dir: bool) -> bool | None:
-        """Returns what the patterns say of `path` itself, relative to the file's directory; parents are not asked."""
+        """Returns what the patterns say of `path`, relative to the file's directory, whatever its parents."""
         *parents, name = path.split("/")
         state = self.start
         for parent in parents:
@@ -163,18 +195,25 @@ class IgnoreRules:
         return None if names is None else names.verdict(self.text(name), is_dir)
 
     def text(self, name: str) -> str:
-        """Returns `name` as the patterns compare it: git compares bytes, so each byte becomes one character."""
-        if self.flavour == DVC or name.isascii():
+        """Returns `name` as the patterns compare it: for git, which compares bytes, one character a byte."""
+        if self.flavour != GIT or name.isascii():
             return name
         return name.encode("utf-8", "surrogateescape").decode("latin-1")
+
+    def _alive(self, index: int, position: int) -> _Alive:
+        pattern = self.patterns[index]
+        if position == len(pattern.parts):
+            return _Alive(index, pattern, _ANY_NAME, pattern.is_dir_only and not pattern.covers_files)
+        return _Alive(index, pattern, pattern.parts[position], pattern.is_dir_only)
 
     def _closed(self, alive: set[tuple[int, int]]) -> State:
         # "Any number of components" includes none: where it is next, the part after it is next too.
         for index, position in list(alive):
             parts = self.patterns[index].parts
-            while parts[position] == ANY_DEPTH and position + 1 < len(parts):
-                position += 1
-                alive.add((index, position))
+            following = position
+            while following + 1 < len(parts) and parts[following] == ANY_DEPTH:
+                following += 1
+                alive.add((index, following))
         return tuple(sorted(alive))
 
 
@@ -183,11 +222,16 @@ def compile_patterns(lines: Iterable[str | bytes], *, flavour: str = GIT) -> Ign
 
     Args:
         lines: without their line ends; text holds undecodable bytes as surrogate escapes.
-        flavour: GIT or DVC.
+        flavour: GIT, DVC or DVC_NESTED.
     """
     patterns = []
     for number, line in enumerate(lines, start=1):
-        pattern = _parse_line(number, _decoded(line, flavour), flavour)
+        if flavour == GIT:
+            raw = line if isinstance(line, bytes) else line.encode("utf-8", "surrogateescape")
+            pattern = _parse_git_line(number, raw.decode("latin-1"))
+        else:
+            text = line if isinstance(line, str) else line.decode("utf-8", "surrogateescape")
+            pattern = _parse_dvc_line(number, text, is_nested=flavour == DVC_NESTED)
         if pattern is not None:
             patterns.append(pattern)
     return IgnoreRules(patterns, flavour)
@@ -198,34 +242,66 @@ def parse_ignore(data: bytes, *, flavour: str = GIT) -> IgnoreRules:
     if flavour == GIT:
         lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
         return compile_patterns([line.removesuffix(b"\r") for line in lines], flavour=GIT)
-    return compile_patterns(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"), flavour=DVC)
+    return compile_patterns(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"), flavour=flavour)
 
 
-def _decoded(line: str | bytes, flavour: str) -> str:
-    if flavour == GIT:
-        raw = line if isinstance(line, bytes) else line.encode("utf-8", "surrogateescape")
-        return raw.decode("latin-1")
-    return line if isinstance(line, str) else line.decode("utf-8", "surrogateescape")
-
-
-def _parse_line(number: int, line: str, flavour: str) -> IgnorePattern | None:
-    text = line.strip() if flavour == DVC else _without_trailing_spaces(line)
+def _parse_git_line(number: int, line: str) -> IgnorePattern | None:
+    text = _without_trailing_spaces(line)
     if not text or text.startswith("#"):
         return None
     is_negated = text.startswith("!")
     body = text[1:] if is_negated else text
     is_dir_only = body.endswith("/")
-    if is_dir_only:
-        body = body[:-1]
+    body = body.removesuffix("/")
     if not body:
         return None
-    parts = [_part(piece) for piece in _split(body.removeprefix("/"))]
-    if "/" not in body:
-        parts.insert(0, ANY_DEPTH)
-    if any(part is None for part in parts):
-        return None  # a malformed bracket expression matches nothing
+    parts = _parts(_split(body.removeprefix("/")), is_floating="/" not in body, flavour=GIT)
+    if parts is None:
+        return None
+    return IgnorePattern(number, text, is_negated, is_dir_only, covers_files=False, parts=parts)
+
+
+def _parse_dvc_line(number: int, line: str, *, is_nested: bool) -> IgnorePattern | None:
+    text = line.strip()
+    if not text or text.startswith("#"):
+        return None
+    is_negated = text.startswith("!")
+    body = text[1:] if is_negated else text
+    ends_in_slash = body.endswith("/")
+    body = body.removesuffix("/")
+    if not body:
+        return None
+    if is_nested:
+        # DVC puts the directory in front of the pattern, and loses a backslash that the pattern starts with.
+        body = re.sub(r"^(\*\*/|/)?\\", r"\1", body)
+    found = _parts(body.removeprefix("/").split("/"), is_floating="/" not in body, flavour=DVC)
+    if found is None:
+        return None
+    parts = list(found)
+    # To DVC, `a/**` is the directory and all below it; git leaves the directory itself alone.
+    while parts and parts[-1] == ANY_DEPTH:
+        parts.pop()
+    ends_in_stars = len(parts) < len(found)
+    is_dir_only = ends_in_slash or ends_in_stars
+    if not is_nested and (
+        (ends_in_slash and not parts)
+        or (is_dir_only and parts == [ANY_DEPTH, _ANY_NAME] and "***" not in body)
+    ):
+        return None  # `**/`, `*/` at the root never match in DVC
     return IgnorePattern(
-        number, text, is_negated, is_dir_only, tuple(part for part in parts if part is not None)
+        number, text, is_negated, is_dir_only, covers_files=not ends_in_slash, parts=tuple(parts)
+    )
+
+
+def _parts(pieces: Sequence[str], *, is_floating: bool, flavour: str) -> tuple[Part, ...] | None:
+    parts = [_part(piece, flavour) for piece in pieces]
+    found = tuple(part for part in parts if part is not None)
+    if len(found) < len(parts):
+        return None  # a malformed part: the whole pattern matches nothing
+    whole = (ANY_DEPTH, *found) if is_floating else found
+    # Any depth twice is any depth once.
+    return tuple(
+        part for index, part in enumerate(whole) if part != ANY_DEPTH or whole[index - 1 : index] != (part,)
     )
 
 
@@ -237,7 +313,7 @@ def _without_trailing_spaces(line: str) -> str:
 
 
 def _split(body: str) -> list[str]:
-    """Returns the components of a pattern; a separator within brackets does not count, an escaped one does."""
+    """Returns the components of a git pattern: a slash in brackets does not separate, an escaped one does."""
     pieces: list[str] = []
     start = position = 0
     while position < len(body):
@@ -252,16 +328,16 @@ def _split(body: str) -> list[str]:
         elif character == "\\":
             position += 1
         elif character == "[":
-            end = _bracket(body, position)
+            end = _bracket(body, position, GIT)
             if end is not None:
                 position = end[1] - 1
         position += 1
     return [*pieces, body[start:]]
 
 
-def _part(piece: str) -> Part | None:
+def _part(piece: str, flavour: str) -> Part | None:
     """Returns what a component of a pattern matches; None when it is malformed and matches nothing."""
-    if len(piece) > 1 and not piece.strip("*"):
+    if piece == "**" or (flavour == GIT and len(piece) > 2 and not piece.strip("*")):
         return ANY_DEPTH
     tokens: list[str] = []  # regular expression of each single character; "" stands for a star
     is_literal = True
@@ -278,7 +354,7 @@ def _part(piece: str) -> Part | None:
             tokens.append(".")
         elif character == "[":
             is_literal = False
-            bracket = _bracket(piece, position)
+            bracket = _bracket(piece, position, flavour)
             if bracket is None:
                 return None
             tokens.append(bracket[0])
@@ -298,8 +374,8 @@ def _part(piece: str) -> Part | None:
 def _joined(tokens: Sequence[str]) -> str:
     """Returns one regular expression; each star takes as little as it can and never tries again.
 
-    Taking the first place where the text up to the next star fits is always right for a glob, and the atomic group
-    keeps a pattern with many stars from costing exponential time.
+    Taking the first place where the text up to the next star fits is always right for a glob, and the atomic
+    group keeps a pattern with many stars from costing exponential time.
     """
     runs: list[str] = [""]
     for token in tokens:
@@ -329,25 +405,25 @@ _CLASSES = {
 }
 
 
-def _bracket(piece: str, start: int) -> tuple[str, int] | None:
-    """Returns the regular expression of the bracket expression at `start` and the position behind it, or None."""
+def _bracket(piece: str, start: int, flavour: str) -> tuple[str, int] | None:
+    """Returns the regular expression of the bracket expression at `start` and the position behind it.
+
+    None when it is malformed: never closed, an unknown class, a backslash at the end.
+    """
     position = start + 1
     is_negated = piece[position : position + 1] in ("!", "^")
-    if is_negated:
-        position += 1
+    first = position = position + is_negated
     items: list[str] = []
-    previous: str | None = None
-    is_first = True
+    previous: str | None = None  # what a range may start with
     while position < len(piece):
         character = piece[position]
-        if character == "]" and not is_first:
+        if character == "]" and position > first:
             return _bracket_regex(items, is_negated), position + 1
-        is_first = False
-        if character == "[" and piece[position + 1 : position + 2] == ":":
+        if character == "[" and flavour == GIT and piece.startswith(":", position + 1):
             end = piece.find("]", position + 2)
             if end < 0:
                 return None
-            if piece[end - 1] == ":" and end - 1 > position + 1:
+            if end > position + 2 and piece[end - 1] == ":":
                 name = piece[position + 2 : end - 1]
                 if name not in _CLASSES:
                     return None
@@ -355,29 +431,22 @@ def _bracket(piece: str, start: int) -> tuple[str, int] | None:
                 previous = None
                 position = end + 1
                 continue
-        following = piece[position + 1 : position + 2]
-        if character == "-" and previous is not None and following not in ("", "]"):
-            position += 1
-            high = following
-            if high == "\\":
-                position += 1
-                high = piece[position : position + 1]
-                if not high:
-                    return None
+        if character == "-" and previous is not None and piece[position + 1 : position + 2] not in ("", "]"):
+            high, position = _bracket_character(piece, position + 1, flavour)
             if previous <= high:
                 items.append(f"{re.escape(previous)}-{re.escape(high)}")
             previous = None
-            position += 1
-            continue
-        if character == "\\":
-            position += 1
-            character = piece[position : position + 1]
-            if not character:
-                return None
-        items.append(re.escape(character))
-        previous = character
-        position += 1
+        else:
+            previous, position = _bracket_character(piece, position, flavour)
+            items.append(re.escape(previous))
     return None
+
+
+def _bracket_character(piece: str, position: int, flavour: str) -> tuple[str, int]:
+    """Returns the character at `position` and where the next one starts; in git a backslash escapes it."""
+    if piece[position] == "\\" and flavour == GIT:
+        position += 1
+    return piece[position : position + 1], position + 1
 
 
 def _bracket_regex(items: Sequence[str], is_negated: bool) -> str:
