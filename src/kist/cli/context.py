@@ -85,7 +85,11 @@ class Context:
             from kist.repo.repository import Repository  # the biggest part of the program
 
             self._repository = Repository.find(
-                self.cwd, config_paths=self.config_paths(), progress=self.progress
+                self.cwd,
+                config_paths=self.config_paths(),
+                progress=self.progress,
+                environ=self.environ,
+                wait_for_lock=self.wait_for_lock,
             )
         return self._repository
 

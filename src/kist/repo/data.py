@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from kist.base.digests import read_legacy_md5
 from kist.errors import FormatError, InputError
 from kist.formats.manifest import Tree, parse_manifest, tree_of
 from kist.formats.records import LEGACY_MD5, MD5, Digest
@@ -145,6 +146,24 @@ def refuse_symlinked_parents(repository: Repository, path: str) -> None:
             )
 
 
-def names_of(looks: Iterable[Look]) -> list[str]:
-    """Returns the paths of looks, for messages."""
-    return [look.path for look in looks]
+def names_match_legacy(repository: Repository, look: Look, digest: Digest) -> bool:
+    """Says whether data recorded by DVC 2.x or older is unchanged by the other of its two text rules.
+
+    DVC 1 and 2 judge once a file whether it is text, DVC 3 judges each block; files over 1 MiB that mix both differ.
+    """
+    snapshot = look.snapshot
+    if snapshot is None:
+        return False
+    tree = readable_tree(repository.store_for(LEGACY_MD5), digest, os.path.basename(look.path))
+    if tree is None:
+        return False
+    recorded = dict(tree.files())
+    found = dict(snapshot.tree().files())
+    if recorded.keys() != found.keys():
+        return False
+    for relpath, oid in found.items():
+        if recorded[relpath] != oid:
+            ids = read_legacy_md5(os.path.join(snapshot.root, relpath))
+            if bytes.fromhex(recorded[relpath]) not in ids:
+                return False
+    return True

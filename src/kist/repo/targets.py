@@ -101,9 +101,29 @@ def select(
     return list({(item.out.stage, item.path): item for item in found}.values())
 
 
-def _quick(
-    repository: Repository, source: WorkspaceSource, target: str
-) -> list[Selected] | None:
+def expand_globs(repository: Repository, patterns: Sequence[str]) -> list[str]:
+    """Returns the metafiles and outputs that patterns match, as targets; a pattern without wildcard stands for itself.
+
+    Raises: TargetMissingError: a pattern matches nothing.
+    """
+    import fnmatch  # only with --glob
+
+    stages = collect(WorkspaceSource(repository))
+    known = [
+        repository.shown(path) for stage in stages for path in (stage.file, *(out.path for out in stage.outs))
+    ]
+    found: list[str] = []
+    for pattern in patterns:
+        matching = fnmatch.filter(known, pattern) if any(char in pattern for char in "*?[") else [pattern]
+        if not matching:
+            raise TargetMissingError(
+                f"cannot find '{pattern}': no output or metafile matches", hint="kist status"
+            )
+        found += matching
+    return list(dict.fromkeys(found))
+
+
+def _quick(repository: Repository, source: WorkspaceSource, target: str) -> list[Selected] | None:
     """Returns what a target means if one metafile says it, without reading all the others."""
     if ":" in target:
         return None
@@ -114,11 +134,7 @@ def _quick(
         return None
     beside = rel + ".dvc"
     if rel and os.path.isfile(repository.abspath(beside)):
-        picked = [
-            item
-            for item in all_outputs(read_stages(source, beside))
-            if item.out.path == rel
-        ]
+        picked = [item for item in all_outputs(read_stages(source, beside)) if item.out.path == rel]
         return picked or None
     return None
 
@@ -155,30 +171,20 @@ def _pick(
     raise _missing(repository, stages, target)
 
 
-def _by_name(
-    repository: Repository, stages: Sequence[Stage], target: str
-) -> list[Stage]:
+def _by_name(repository: Repository, stages: Sequence[Stage], target: str) -> list[Stage]:
     file, colon, name = target.rpartition(":")
-    here = (
-        repository.rel(file)
-        if file
-        else posixpath.join(repository.rel("."), PIPELINE_FILE)
-    )
-    if not colon and ("/" in target or "." in target.split("@")[0]):
+    here = repository.rel(file) if file else posixpath.join(repository.rel("."), PIPELINE_FILE)
+    if not colon and ("/" in target or "." in target.split("@", maxsplit=1)[0]):
         return []
     exact = [stage for stage in stages if stage.file == here and stage.name == name]
     if exact:
         return exact
     return [
-        stage
-        for stage in stages
-        if stage.file == here and stage.name and stage.name.startswith(name + "@")
+        stage for stage in stages if stage.file == here and stage.name and stage.name.startswith(name + "@")
     ]
 
 
-def _missing(
-    repository: Repository, stages: Sequence[Stage], target: str
-) -> TargetMissingError:
+def _missing(repository: Repository, stages: Sequence[Stage], target: str) -> TargetMissingError:
     known = [repository.shown(item.out.path) for item in all_outputs(stages)]
     known += [repository.shown(stage.file) for stage in stages]
     known += [stage.name for stage in stages if stage.name]
@@ -216,8 +222,4 @@ def dependencies(stage: Stage) -> list[str]:
 
 
 def _touch(first: str, second: str) -> bool:
-    return (
-        first == second
-        or first.startswith(second + "/")
-        or second.startswith(first + "/")
-    )
+    return first == second or first.startswith(second + "/") or second.startswith(first + "/")

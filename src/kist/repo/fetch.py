@@ -1,0 +1,54 @@
+"""`fetch`: brings what the cache lacks from a remote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kist.repo.targets import Selected
+from kist.repo.transfers import Scope, TransferResult, transfer, wanted_outputs
+
+if TYPE_CHECKING:
+    from kist.repo.repository import Repository
+
+
+def fetch(
+    repository: Repository,
+    targets: Sequence[str],
+    *,
+    remote: str | None = None,
+    jobs: int | None = None,
+    scope: Scope = Scope(),
+    with_deps: bool = False,
+    recursive: bool = False,
+    max_size: int | None = None,
+    kinds: frozenset[str] = frozenset(),
+    with_runs: bool = False,
+) -> tuple[TransferResult, list[str]]:
+    """Fetches outputs; returns what happened and lines to tell the person.
+
+    Args:
+        max_size: outputs above this many bytes stay out.
+        kinds: only outputs of these kinds, of "metrics" and "plots"; empty means all.
+
+    Raises: KistError, OSError.
+    """
+    with repository.lock():
+        repository.sweep_now()
+        items = wanted_outputs(repository, targets, scope=scope, with_deps=with_deps, recursive=recursive)
+        chosen = [item for item in items if _is_wanted(item, max_size, kinds)]
+        result, notes = transfer(repository, chosen, remote=remote, is_push=False, jobs=jobs)
+        if with_runs:
+            from kist.repo.runcache import copy_runs  # few ask for it
+
+            result = result._replace(moved=result.moved + copy_runs(repository, remote, is_push=False))
+        return result, notes
+
+
+def _is_wanted(item: Selected, max_size: int | None, kinds: frozenset[str]) -> bool:
+    output = item.out.output
+    if max_size is not None and (output.size or 0) > max_size:
+        return False
+    if not kinds:
+        return True
+    return "metrics" in kinds and bool(output.metric) or "plots" in kinds and bool(output.plot)

@@ -1,0 +1,66 @@
+"""`pull`: fetch, then check out; an object that turns out damaged on the way is fetched again, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from kist.repo.checkout import CheckoutOptions, CheckoutResult, checkout_items
+from kist.repo.targets import expand_globs, select
+from kist.repo.transfers import Scope, TransferResult, transfer, wanted_outputs
+
+if TYPE_CHECKING:
+    from kist.repo.repository import Repository
+
+
+class PullResult(NamedTuple):
+    """What `pull` did: both halves, and lines to tell the person."""
+
+    transfer: TransferResult
+    checkout: CheckoutResult
+    notes: list[str]
+
+
+def pull(
+    repository: Repository,
+    targets: Sequence[str],
+    *,
+    remote: str | None = None,
+    jobs: int | None = None,
+    scope: Scope = Scope(),
+    use_glob: bool = False,
+    with_runs: bool = False,
+    options: CheckoutOptions = CheckoutOptions(),
+) -> PullResult:
+    """Fetches and checks out.
+
+    Raises: KistError, OSError.
+    """
+    with repository.lock():
+        repository.sweep_now()
+        if use_glob:
+            targets = expand_globs(repository, targets)
+        items = wanted_outputs(
+            repository, targets, scope=scope, with_deps=options.with_deps, recursive=options.recursive
+        )
+        moved, notes = transfer(repository, items, remote=remote, is_push=False, jobs=jobs)
+        if with_runs:
+            from kist.repo.runcache import copy_runs  # few ask for it
+
+            moved = moved._replace(moved=moved.moved + copy_runs(repository, remote, is_push=False))
+        here = select(repository, targets, with_deps=options.with_deps, recursive=options.recursive)
+        done = checkout_items(repository, here, options, is_everything=not targets)
+        if done.damaged:
+            again, _ = transfer(repository, here, remote=remote, is_push=False, jobs=jobs)
+            moved = moved._replace(
+                moved=moved.moved + again.moved,
+                size_bytes=moved.size_bytes + again.size_bytes,
+                failed=again.failed,
+            )
+            healed = checkout_items(repository, here, options)
+            done = healed._replace(
+                changes=[*done.changes, *(change for change in healed.changes if change not in done.changes)],
+                made=done.made + healed.made,
+                removed=done.removed + healed.removed,
+            )
+        return PullResult(moved, done, notes)

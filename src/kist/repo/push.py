@@ -1,0 +1,42 @@
+"""`push`: sends what a remote lacks, or holds damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kist.repo.targets import expand_globs
+from kist.repo.transfers import Scope, TransferResult, transfer, wanted_outputs
+
+if TYPE_CHECKING:
+    from kist.repo.repository import Repository
+
+
+def push(
+    repository: Repository,
+    targets: Sequence[str],
+    *,
+    remote: str | None = None,
+    jobs: int | None = None,
+    scope: Scope = Scope(),
+    with_deps: bool = False,
+    recursive: bool = False,
+    use_glob: bool = False,
+    with_runs: bool = False,
+) -> tuple[TransferResult, list[str]]:
+    """Sends outputs; returns what happened and lines to tell the person.
+
+    Raises: KistError, OSError.
+
+    Holds: on the remote a manifest stands only when its files do; nothing local changes but what is remembered.
+    """
+    with repository.lock():
+        if use_glob:
+            targets = expand_globs(repository, targets)
+        items = wanted_outputs(repository, targets, scope=scope, with_deps=with_deps, recursive=recursive)
+        result, notes = transfer(repository, items, remote=remote, is_push=True, jobs=jobs)
+        if with_runs:
+            from kist.repo.runcache import copy_runs  # few ask for it
+
+            result = result._replace(moved=result.moved + copy_runs(repository, remote, is_push=True))
+        return result, notes

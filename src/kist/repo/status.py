@@ -1,0 +1,266 @@
+"""`status`: how the workspace differs from what the metafiles recorded, and how the cache differs from a remote.
+
+Reads only; takes no lock, runs nothing. Not here: words and layout on the screen (cli).
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from kist.formats.metafile import stage_checksum
+from kist.formats.records import LEGACY_MD5, MD5, Digest
+from kist.repo.collect import Out, Stage
+from kist.repo.data import Look, algorithm_of, digest_of, look_at, names_match_legacy, readable_tree
+from kist.repo.targets import select
+from kist.repo.transfers import Scope, needs_by_remote, open_remote, wanted_outputs
+from kist.store.presence import Presence
+from kist.transfer.plan import Need, part
+
+if TYPE_CHECKING:
+    from kist.repo.repository import Repository
+
+StatusItem = dict[str, Any] | str
+Status = dict[str, list[StatusItem]]
+
+
+def status(
+    repository: Repository,
+    targets: Sequence[str],
+    *,
+    with_deps: bool = False,
+    recursive: bool = False,
+    check_updates: bool = True,
+) -> tuple[Status, int]:
+    """Returns stage -> what changed, in DVC's JSON shape, and how many stages were looked at.
+
+    Args: check_updates: compare imported data with its source where that is a local path.
+
+    Raises: KistError, OSError.
+    """
+    items = select(repository, targets, with_deps=with_deps, recursive=recursive)
+    stages = list({item.stage.address: item.stage for item in items}.values())
+    if not targets:
+        from kist.repo.collect import WorkspaceSource, collect
+
+        stages = collect(WorkspaceSource(repository))
+    looks = _looks(repository, stages)
+    presences: dict[str, Presence] = {}
+    found: Status = {}
+    for stage in stages:
+        changes = _stage_changes(repository, stage, looks, presences, check_updates=check_updates)
+        if changes:
+            found[shown_address(repository, stage)] = changes
+    return found, len(stages)
+
+
+def shown_address(repository: Repository, stage: Stage) -> str:
+    """Returns a stage's name as the person types it here: `train`, `sub/dvc.yaml:train`, `data.dvc`."""
+    file = repository.shown(stage.file)
+    if stage.name is None:
+        return file
+    return stage.name if file == "dvc.yaml" else f"{file}:{stage.name}"
+
+
+def stage_status(repository: Repository, stage: Stage) -> list[StatusItem]:
+    """Returns what changed in one stage."""
+    return _stage_changes(repository, stage, _looks(repository, [stage]), {}, check_updates=False)
+
+
+def _looks(repository: Repository, stages: Sequence[Stage]) -> dict[tuple[str, str], Look]:
+    """Looks at all outputs, and what pipelines depend on, at once."""
+    wanted: dict[tuple[str, str], None] = {}
+    for stage in stages:
+        for out in stage.outs:
+            if out.is_inside:
+                wanted[out.path, algorithm_of(out.output.digest)] = None
+        if stage.resolved is not None:
+            for path, algorithm in _dependency_paths(stage):
+                wanted[path, algorithm] = None
+    keys = list(wanted)
+    return dict(zip(keys, look_at(repository, keys), strict=True))
+
+
+def _dependency_paths(stage: Stage) -> list[tuple[str, str]]:
+    assert stage.resolved is not None
+    locked = {dep.path: dep for dep in (stage.locked.deps if stage.locked is not None else ())}
+    if stage.locked is None and stage.metafile is not None:
+        locked = {dep.path: dep for dep in stage.metafile.deps}
+    found = []
+    for written in stage.resolved.deps:
+        if "://" in written or written.startswith("/"):
+            continue
+        path = posixpath.normpath(posixpath.join(stage.wdir, written))
+        if path.startswith("../"):
+            continue
+        known = locked.get(written)
+        found.append((path, algorithm_of(known.digest if known is not None else None)))
+    return found
+
+
+def _stage_changes(
+    repository: Repository,
+    stage: Stage,
+    looks: dict[tuple[str, str], Look],
+    presences: dict[str, Presence],
+    *,
+    check_updates: bool,
+) -> list[StatusItem]:
+    if stage.resolved is not None:
+        from kist.repo.stage_changes import pipeline_changes  # many repositories have no pipeline
+
+        return pipeline_changes(
+            repository, stage, looks, lambda out: out_state(repository, out, looks, presences)
+        )
+    changes: list[StatusItem] = []
+    metafile = stage.metafile
+    if metafile is not None and stage.is_import and check_updates:
+        moved = _moved_source(repository, stage)
+        if moved:
+            changes.append({"changed deps": moved})
+    outs = {}
+    for out in stage.outs:
+        state = out_state(repository, out, looks, presences)
+        if state is not None:
+            outs[repository.shown(out.path) if out.is_inside else out.path] = state
+    if outs:
+        changes.append({"changed outs": outs})
+    if metafile is not None and metafile.always_changed:
+        changes.append("always changed")
+    if metafile is not None and metafile.deps and metafile.checksum is not None:
+        if stage_checksum(metafile) != metafile.checksum:
+            changes.append("changed checksum")
+    return changes
+
+
+def _moved_source(repository: Repository, stage: Stage) -> dict[str, str]:
+    """Returns {source: "update available"} for data imported from a local path that has other content now."""
+    assert stage.metafile is not None
+    found = {}
+    for dep in stage.metafile.deps:
+        if dep.repo is not None or dep.db is not None or "://" in dep.path or dep.digest is None:
+            continue
+        absolute = os.path.normpath(os.path.join(repository.abspath(stage.wdir), dep.path))
+        if not absolute.startswith(repository.root + os.sep):
+            continue
+        look = look_at(repository, [(absolute[len(repository.root) + 1 :], algorithm_of(dep.digest))])[0]
+        if digest_of(repository, look, algorithm=dep.digest.algorithm) != dep.digest:
+            found[dep.path] = "update available"
+    return found
+
+
+def out_state(
+    repository: Repository,
+    out: Out,
+    looks: dict[tuple[str, str], Look],
+    presences: dict[str, Presence],
+) -> str | None:
+    """Returns "new", "not in cache", "deleted", "modified", or None for an output that is as recorded."""
+    if not out.is_inside:
+        return None
+    digest = out.output.digest
+    look = looks[out.path, algorithm_of(digest)]
+    if digest is None or digest.algorithm not in (MD5, LEGACY_MD5):
+        return "deleted" if look.snapshot is None else "new"
+    if out.output.use_cache and not _is_cached(repository, digest, look, presences):
+        return "not in cache"
+    if look.snapshot is None:
+        return "deleted"
+    return None if is_as_recorded(repository, look, digest) else "modified"
+
+
+def is_as_recorded(repository: Repository, look: Look, digest: Digest) -> bool:
+    """Says whether what is there has the recorded content."""
+    if look.snapshot is None or look.is_dir != digest.is_dir:
+        return False
+    if digest_of(repository, look, algorithm=digest.algorithm) == digest:
+        return not look.snapshot.specials
+    return digest.algorithm == LEGACY_MD5 and names_match_legacy(repository, look, digest)
+
+
+def _is_cached(repository: Repository, digest: Digest, look: Look, presences: dict[str, Presence]) -> bool:
+    store = repository.store_for(digest.algorithm)
+    if not digest.is_dir:
+        return store.has(digest.value)
+    presence = presences.get(digest.algorithm)
+    if presence is None:
+        presence = presences[digest.algorithm] = Presence(repository.index, store)
+
+    def members() -> set[str]:
+        if look.snapshot is not None and digest_of(repository, look, algorithm=digest.algorithm) == digest:
+            return look.snapshot.tree().oids()
+        tree = readable_tree(store, digest, "")
+        # A manifest that is damaged is as good as missing.
+        return tree.oids() if tree is not None else {"0" * 32}
+
+    return presence.has_all(digest.value, members)
+
+
+def cloud_status(
+    repository: Repository,
+    targets: Sequence[str],
+    *,
+    remote: str | None = None,
+    scope: Scope = Scope(),
+    with_deps: bool = False,
+    recursive: bool = False,
+) -> tuple[dict[str, str], list[str], list[str]]:
+    """Returns path -> "new" (only here), "deleted" (only there) or "missing" (nowhere), remotes used, and notes.
+
+    Raises: KistError, OSError.
+    """
+    items = wanted_outputs(repository, targets, scope=scope, with_deps=with_deps, recursive=recursive)
+    chosen = repository.settings.default_remote()
+    default = chosen.name if chosen is not None else None
+    grouped = needs_by_remote(items, default=default, named=remote, is_push=True)
+    if not grouped:
+        name, note = open_remote(repository, remote)
+        return {}, [name.name], [note] if note else []
+    found: dict[str, str] = {}
+    names: list[str] = []
+    notes: list[str] = []
+    for name_or_default, by_algorithm in grouped.items():
+        target, note = open_remote(repository, name_or_default)
+        names.append(target.name)
+        notes += [note] if note else []
+        for algorithm, needs in by_algorithm.items():
+            store = repository.store_for(algorithm)
+            wanted = {oid for need in needs for oid in _oids(repository, need)}
+            here, there = wanted - store.missing(wanted), wanted - target.missing(wanted, algorithm)
+            if here == there == wanted:
+                continue
+            for need in needs:
+                for path, oid in _named(repository, need):
+                    word = _word(oid in here, oid in there)
+                    if word is not None:
+                        found[repository.shown(path)] = word
+    return found, names, notes
+
+
+def _word(is_here: bool, is_there: bool) -> str | None:
+    if is_here:
+        return None if is_there else "new"
+    return "deleted" if is_there else "missing"
+
+
+def _oids(repository: Repository, need: Need) -> set[str]:
+    if not need.digest.is_dir:
+        return {need.digest.value}
+    tree = readable_tree(repository.store_for(need.digest.algorithm), need.digest, "")
+    if tree is None:
+        return {need.digest.value}
+    return {need.digest.value} | (part(tree, need.inner) if need.inner else tree).oids()
+
+
+def _named(repository: Repository, need: Need) -> list[tuple[str, str]]:
+    """Returns (path, object id) of everything that a need stands for."""
+    top = need.label[: -len(need.inner) - 1] if need.inner else need.label
+    pairs = [(top, need.digest.value)]
+    if need.digest.is_dir:
+        tree = readable_tree(repository.store_for(need.digest.algorithm), need.digest, "")
+        if tree is not None:
+            chosen = part(tree, need.inner) if need.inner else tree
+            pairs += [(f"{top}/{relpath}", oid) for relpath, oid in chosen.files()]
+    return pairs
