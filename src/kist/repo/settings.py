@@ -420,20 +420,17 @@ class Settings:
         """Yields an error for each unknown section, unknown option and wrong value."""
         for level in self.levels:
             for section in level.file.sections:
-                if section.key.kind in schema.IGNORED_SECTIONS:
-                    continue
-                if not schema.is_known_section(section.key):
-                    yield _unknown_section(level.path, section.line, section.key)
+                fault = section_fault(section.key)
+                if fault is not None:
+                    yield _invalid(level, section.line, fault.cause, fault.hint)
                     continue
                 url = self.get(section.key, "url")
-                known = schema.known_options(
-                    section.key, url.value if url and isinstance(url.value, str) else None
-                )
                 for option in section.options:
-                    where = f"'{level.path}', line {option.line}"
-                    problem = _option_problem(where, section.key, option.name, option.value, known)
-                    if problem is not None:
-                        yield problem
+                    fault = option_fault(section.key, option.name, option.value, url.value if url else None)
+                    if fault is not None:
+                        name = dotted(section.key, option.name)
+                        hint = fault.hint or f"kist config --{level.level} --unset {name}"
+                        yield _invalid(level, option.line, f"'{name}': {fault.cause}", hint)
 
     def warnings(self) -> list[str]:
         """Returns what is odd and harmless: features that nobody knows."""
@@ -444,33 +441,43 @@ class Settings:
         ]
 
 
-def _option_problem(
-    where: str, key: SectionKey, option: str, value: Value, known: Mapping[str, schema.Type] | None
-) -> InvalidSettingError | None:
+class Fault(NamedTuple):
+    """What is wrong with a section or option, and what may have been meant."""
+
+    cause: str
+    hint: str | None
+
+
+def section_fault(key: SectionKey) -> Fault | None:
+    """Returns what is wrong with the title of a section, or None."""
+    if schema.is_known_section(key) or key.kind in schema.IGNORED_SECTIONS:
+        return None
+    guess = nearest(key.kind, (*schema.PLAIN, "remote", "db"))
+    return Fault(f"unknown section '{key.kind}'", f"did you mean '{guess}'?" if guess else None)
+
+
+def option_fault(key: SectionKey, option: str, value: Value, url: Value | None) -> Fault | None:
+    """Returns what is wrong with an option and its value, or None.
+
+    Args:
+        url: the address of the remote whose option it is.
+    """
+    known = schema.known_options(key, url if isinstance(url, str) else None)
     if known is None or schema.is_ignored(key, option):
         return None
-    full_name = dotted(key, option)
-    if option not in known:
-        if key.kind == "feature":
-            return None
-        guess = nearest(option, known)
-        hint = f"did you mean '{dotted(key, guess)}'?" if guess else f"kist config --unset {full_name}"
-        return InvalidSettingError(f"cannot use config file {where}: unknown option '{full_name}'", hint=hint)
-    cause = schema.value_problem(known[option], value)
-    if cause is None:
+    if option in known:
+        cause = schema.value_problem(known[option], value)
+        return Fault(cause, None) if cause else None
+    if key.kind == "feature":
         return None
-    return InvalidSettingError(
-        f"cannot use config file {where}: wrong value of '{full_name}': {cause}",
-        hint=f"kist config {full_name} VALUE",
-    )
+    guess = nearest(option, known)
+    hint = f"did you mean '{dotted(key, guess)}'?" if guess else None
+    return Fault("unknown option", hint)
 
 
-def _unknown_section(path: str, line: int, key: SectionKey) -> InvalidSettingError:
-    guess = nearest(key.kind, (*schema.PLAIN, "remote", "db"))
-    return InvalidSettingError(
-        f"cannot use config file '{path}', line {line}: unknown section '{key.kind}'",
-        hint=f"did you mean '{guess}'?" if guess else f"remove the section from '{path}'",
-    )
+def _invalid(level: Level, line: int, cause: str, hint: str | None) -> InvalidSettingError:
+    hint = hint or f"mend line {line} of '{level.path}'"
+    return InvalidSettingError(f"cannot use config file '{level.path}', line {line}: {cause}", hint=hint)
 
 
 def dotted(key: SectionKey, option: str) -> str:
