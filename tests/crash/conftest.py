@@ -12,6 +12,7 @@ import pytest
 
 from .harness import Arena, remove_tree
 from .shim import build_shim
+from .warm import Warm
 
 _MEMORY = "/dev/shm"
 _ENOUGH_BYTES = 1 << 28
@@ -32,6 +33,14 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> str:
     return build_shim(str(tmp_path_factory.mktemp("shim")))
 
 
+@pytest.fixture(scope="session")
+def warm(library: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """A process with Kist imported, that forks commands."""
+    server = Warm(library, str(tmp_path_factory.mktemp("warm")))
+    yield server
+    server.close()
+
+
 def _quick_folder() -> str | None:
     """Memory where there is plenty: the power cuts are computed, so a real disk would only make syncs slow."""
     if (
@@ -44,11 +53,11 @@ def _quick_folder() -> str | None:
 
 
 @pytest.fixture
-def arena(library: str) -> Iterator[Arena]:
+def arena(library: str, warm: Warm) -> Iterator[Arena]:
     """An empty arena, removed afterwards."""
     base = tempfile.mkdtemp(prefix="kist-crash-", dir=_quick_folder())
     os.chmod(base, 0o755)
     try:
-        yield Arena(base, library)
+        yield Arena(base, library, warm)
     finally:
         remove_tree(base)

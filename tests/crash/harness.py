@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from .power import power_cut
 from .shim import WRITING, Record, Shim, Switches
+from .warm import Warm
 
 TIMEOUT_S = 60.0
 KIST = (sys.executable, "-P", "-m", "kist.cli.main")
@@ -52,7 +53,9 @@ class Arena:
     run; `work/home` is their home directory.
     """
 
-    def __init__(self, base: str, library: str) -> None:
+    def __init__(self, base: str, library: str, warm: Warm | None = None) -> None:
+        """Args: warm: runs kist where a whole process of its own is not needed."""
+        self._warm = warm
         self.base = os.path.realpath(base)
         self.work = os.path.join(self.base, "work")
         self.repo = os.path.join(self.work, "repo")
@@ -125,14 +128,10 @@ class Arena:
             environ: variables on top of `environment()`.
             before: called in the child before the program starts (limits, another user).
         """
-        environment = self.environment() | dict(environ or {})
-        if switches is not None:
-            self.shim.reset()
-            environment |= self.shim.environment(switches, self.work)
         return subprocess.Popen(
             list(argv),
             cwd=cwd or self.repo,
-            env=environment,
+            env=self._whole_environment(switches, environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -155,8 +154,25 @@ class Arena:
         Raises:
             AssertionError: it did not end within `timeout_s`; its whole group has been killed.
         """
+        if self._warm is not None and before is None and tuple(argv[: len(KIST)]) == KIST:
+            ended = self._warm.run(
+                argv[len(KIST) :],
+                cwd=cwd or self.repo,
+                environ=self._whole_environment(switches, environ),
+                timeout_s=timeout_s,
+            )
+            return Result(
+                ended.status, ended.out.decode("utf-8", "replace"), ended.err.decode("utf-8", "replace")
+            )
         process = self.start(argv, switches=switches, cwd=cwd, environ=environ, before=before)
         return finish(process, timeout_s=timeout_s)
+
+    def _whole_environment(self, switches: Switches | None, more: Mapping[str, str] | None) -> dict[str, str]:
+        environment = self.environment() | dict(more or {})
+        if switches is not None:
+            self.shim.reset()
+            environment |= self.shim.environment(switches, self.work)
+        return environment
 
     def kist(self, *arguments: str, switches: Switches | None = None, cwd: str | None = None) -> Result:
         """Runs kist with these arguments."""

@@ -5,7 +5,7 @@
  * shared mapping, stdio's own writes, and system calls made without the C library.
  *
  * Environment: KIST_SHIM_STATE (the shared file, zeroed, 4096 bytes) and KIST_SHIM_ROOT (folders, joined by ':') turn
- * it on; the rest is read in `start`.
+ * it on; the rest is read in `kist_shim_start`.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -107,7 +107,13 @@ static void read_rules(const char *text) {
     }
 }
 
-__attribute__((constructor)) static void start(void) {
+/* Called when the library is loaded, and again by a forked process that is to run with other switches. */
+__attribute__((constructor)) void kist_shim_start(void) {
+    if (state) munmap(state, sizeof *state);
+    state = NULL;
+    rule_count = 0;
+    memset(rules, 0, sizeof rules);
+    kill_signal = SIGKILL;
     const char *offset = getenv("KIST_SHIM_CLOCK");
     clock_offset = offset ? strtoll(offset, NULL, 10) : 0;
     const char *path = getenv("KIST_SHIM_STATE");

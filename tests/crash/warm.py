@@ -1,0 +1,140 @@
+"""A process that has imported Kist already and forks one command at a time: thousands of runs without the start-up.
+
+The forked command is a real process, the leader of its own session, with the shim started anew in it; it calls the
+same entry point as the `kist` script. A test compares it with a cold start. Run as a script this is the server.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO, NamedTuple
+
+
+class WarmResult(NamedTuple):
+    """How a forked command ended; a negative status is the signal that ended it."""
+
+    status: int
+    out: bytes
+    err: bytes
+
+
+class Warm:
+    """The client's side: starts the server and asks it for runs."""
+
+    def __init__(self, library: str, folder: str) -> None:
+        """Args: folder: where the outputs of the runs are written."""
+        self._out = os.path.join(folder, "out")
+        self._err = os.path.join(folder, "err")
+        self._server = subprocess.Popen(
+            [sys.executable, "-P", os.path.abspath(__file__)],
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "LD_PRELOAD": library},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def run(
+        self, arguments: Sequence[str], *, cwd: str, environ: Mapping[str, str], timeout_s: float
+    ) -> WarmResult:
+        """Runs `kist` with these arguments to its end.
+
+        Raises:
+            AssertionError: it did not end within `timeout_s`, and was killed with its group.
+        """
+        request = {
+            "arguments": list(arguments),
+            "cwd": cwd,
+            "environ": dict(environ),
+            "out": self._out,
+            "err": self._err,
+        }
+        stdin, stdout = self._server.stdin, self._server.stdout
+        assert stdin is not None and stdout is not None
+        stdin.write(json.dumps(request).encode() + b"\n")
+        stdin.flush()
+        pid = int(stdout.readline())
+        if not select.select([stdout], [], [], timeout_s)[0]:
+            os.killpg(pid, signal.SIGKILL)
+            stdout.readline()
+            raise AssertionError(f"kist {' '.join(arguments)} did not end within {timeout_s:.0f} s")
+        status = int(stdout.readline())
+        return WarmResult(status, _read(self._out), _read(self._err))
+
+    def close(self) -> None:
+        """Ends the server."""
+        assert self._server.stdin is not None and self._server.stdout is not None
+        self._server.stdin.close()
+        self._server.wait()
+        self._server.stdout.close()
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
+def serve() -> None:
+    """Answers requests until the input ends; in a forked child, returns when the command is done."""
+    requests: BinaryIO = os.fdopen(os.dup(0), "rb", buffering=0)
+    answers = os.dup(1)
+    empty = os.open(os.devnull, os.O_RDWR)
+    os.dup2(empty, 0)
+    os.dup2(empty, 1)
+    _import_everything()
+    gc.freeze()
+    while line := requests.readline():
+        pid = os.fork()
+        if pid == 0:
+            requests.close()
+            os.close(answers)
+            _become(json.loads(line))
+            return
+        os.write(answers, b"%d\n" % pid)
+        _, status = os.waitpid(pid, 0)
+        os.write(answers, b"%d\n" % os.waitstatus_to_exitcode(status))
+    os._exit(0)
+
+
+def _import_everything() -> None:
+    import kist
+
+    for module in pkgutil.walk_packages(kist.__path__, "kist."):
+        try:
+            importlib.import_module(module.name)
+        except ImportError:
+            continue  # needs an extra that is not installed
+    for name in ("sqlite3", "hashlib", "configobj", "ruamel.yaml", "subprocess", "selectors"):
+        importlib.import_module(name)
+
+
+def _become(request: dict[str, object]) -> None:
+    """Turns the forked child into the requested command and runs it; leaves by SystemExit."""
+    os.setsid()
+    for target, name in ((1, "out"), (2, "err")):
+        opened = os.open(str(request[name]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(opened, target)
+        os.close(opened)
+    os.chdir(str(request["cwd"]))
+    environ, arguments = request["environ"], request["arguments"]
+    assert isinstance(environ, dict) and isinstance(arguments, list)
+    os.environ.clear()
+    os.environ.update(environ)
+    sys.argv = ["kist", *arguments]
+    ctypes.CDLL(None).kist_shim_start()
+    from kist.cli.main import entry
+
+    entry()
+
+
+if __name__ == "__main__":
+    serve()
