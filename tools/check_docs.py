@@ -58,9 +58,13 @@ def broken_links(path: str) -> list[str]:
 
 def status_defects() -> list[str]:
     """Returns a line for each command that docs/status.md does not speak of, or says something unknown about."""
-    rows = {name: (state.strip(), tests.strip()) for name, state, tests in _ROW.findall(read("docs/status.md"))}
+    rows = {
+        name: (state.strip(), tests.strip()) for name, state, tests in _ROW.findall(read("docs/status.md"))
+    }
     defects = [
-        f"docs/status.md: no row for `kist {command.name}`" for command in all_commands() if command.name not in rows
+        f"docs/status.md: no row for `kist {command.name}`"
+        for command in all_commands()
+        if command.name not in rows
     ]
     for name, (state, tests) in rows.items():
         if state not in STATES:

@@ -88,8 +88,8 @@ def errors_page() -> str:
     lines = [
         "# Exit codes and errors\n",
         NOTE,
-        "Errors are text on stderr, also with `--json`: a line `error: ...`, and most often a line `hint: ...` with what",
-        "to do. stdout holds data only, and with an error it may be empty.\n",
+        "Errors are text on stderr, also with `--json`: a line `error: ...`, and most often a line `hint: ...` that",
+        "says what to do. stdout holds data only, and with an error it may be empty.\n",
         "| exit code | when |",
         "|---|---|",
         "| 0 | done; also when there was nothing to do |",
@@ -106,7 +106,9 @@ def errors_page() -> str:
     ]
     for code, kind in sorted(error_classes().items()):
         exit_code = "1 or 255" if kind.exit_code is None else str(kind.exit_code)
-        lines.append(f"| `{code}` | {exit_code} | {_cell(inspect.getdoc(kind) or '').split(' Class attributes:')[0]} |")
+        lines.append(
+            f"| `{code}` | {exit_code} | {_cell(inspect.getdoc(kind) or '').split(' Class attributes:')[0]} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -122,9 +124,8 @@ def error_classes() -> dict[str, type[KistError]]:
     while waiting:
         kind = waiting.pop()
         waiting += kind.__subclasses__()
-        if "code" in vars(kind):
-            if found.setdefault(kind.code, kind) is not kind:
-                raise ValueError(f"the code '{kind.code}' belongs to two classes: {kind} and {found[kind.code]}")
+        if "code" in vars(kind) and found.setdefault(kind.code, kind) is not kind:
+            raise ValueError(f"the code '{kind.code}' belongs to two classes: {kind} and {found[kind.code]}")
     return found
 
 
@@ -144,7 +145,9 @@ def main() -> int:
         if is_check and old != text:
             stale = 1
             print(f"{path} is not what the code says; run `make docs`")
-            sys.stdout.writelines(difflib.unified_diff(old.splitlines(True), text.splitlines(True), path, "code", n=0))
+            sys.stdout.writelines(
+                difflib.unified_diff(old.splitlines(True), text.splitlines(True), path, "code", n=0)
+            )
         elif old != text:
             with open(path, "w", encoding="utf-8") as stream:
                 stream.write(text)

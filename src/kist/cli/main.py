@@ -10,9 +10,13 @@ import sys
 
 def entry() -> None:
     """Runs the program and ends the process; the target of the `kist` script."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        from kist.cli.pipe import open_closed_streams
+
+        open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # Names that the encoding cannot hold go out as their own bytes, or spelled out; never as a crash.
-        if stream is not None and hasattr(stream, "reconfigure"):
+        if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="surrogateescape" if _is_utf8(stream.encoding) else "backslashreplace")
     code = main(sys.argv[1:])
     try:
@@ -59,10 +63,14 @@ def _write(text: str) -> int:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         from kist.cli.pipe import leave_broken_pipe
 
-        return leave_broken_pipe()
+        code = leave_broken_pipe()
+        if isinstance(error, BrokenPipeError):
+            return code
+        sys.stderr.write(f"error: cannot write to the standard output: {(error.strerror or '').lower()}\n")
+        return 1
     return 0
 
 

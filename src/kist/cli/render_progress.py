@@ -142,11 +142,14 @@ class _LineView:
 
     def __init__(self) -> None:
         self._drawn = False
+        self._silent_until = 0.0
 
     def begin(self, snapshot: _Snapshot) -> None:
         pass
 
     def show(self, snapshot: _Snapshot) -> None:
+        if time.monotonic() < self._silent_until:
+            return
         self._drawn = True
         _write_stderr("\r" + progress_line(snapshot, _terminal_width() - 1) + "\x1b[K")
 
@@ -154,6 +157,8 @@ class _LineView:
         self.erase()
 
     def erase(self) -> None:
+        """Takes the line away, and keeps it away for the moment that the caller needs to write its own."""
+        self._silent_until = time.monotonic() + DRAW_EVERY_S
         if self._drawn:
             self._drawn = False
             _write_stderr("\r\x1b[K")

@@ -68,6 +68,7 @@ class _State:
 
 def _run(words: list[str], state: _State) -> int:
     options = read_global_options(words)
+    state.console = _make_console(options)
     state.traceback = options.verbose > 0 or options.show_stack
     if options.version or options.help or not options.rest:
         return _answer(options, state)
@@ -79,7 +80,8 @@ def _run(words: list[str], state: _State) -> int:
     args = parser.parse_args(options.rest[1:])
     _merge(args, options)
     state.traceback = options.verbose > 0 or options.show_stack
-    context = _make_context(options, state)
+    state.console = _make_console(options)
+    context = _make_context(options, state.console)
     try:
         return module.run(args, context)
     finally:
@@ -152,15 +154,17 @@ def _merge(args: argparse.Namespace, options: GlobalOptions) -> None:
         options.json = args.json = options.json or bool(args.json)
 
 
-def _make_context(options: GlobalOptions, state: _State) -> Context:
-    from kist.cli.render_progress import make_progress
-
-    console = Console(
+def _make_console(options: GlobalOptions) -> Console:
+    return Console(
         quiet=options.quiet,
         out_colour=wants_colour(sys.stdout, os.environ, allowed=not options.no_color),
         err_colour=wants_colour(sys.stderr, os.environ, allowed=not options.no_color),
     )
-    state.console = console
+
+
+def _make_context(options: GlobalOptions, console: Console) -> Context:
+    from kist.cli.render_progress import make_progress
+
     return Context(
         cwd=os.getcwd(),
         environ=os.environ,

@@ -1,0 +1,62 @@
+"""What all tests share: an environment without the person's own settings, and Hypothesis without clock and chance."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+_FIXED = {
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "A Person",
+    "GIT_AUTHOR_EMAIL": "person@example.invalid",
+    "GIT_AUTHOR_DATE": "2024-01-01T00:00:00+0000",
+    "GIT_COMMITTER_NAME": "A Person",
+    "GIT_COMMITTER_EMAIL": "person@example.invalid",
+    "GIT_COMMITTER_DATE": "2024-01-01T00:00:00+0000",
+    "DVC_NO_ANALYTICS": "1",
+    "LC_ALL": "C.UTF-8",
+    "TERM": "xterm",
+}
+_UNWANTED = (
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "COLUMNS",
+    "XDG_CONFIG_HOME",
+    "XDG_CONFIG_DIRS",
+    "XDG_CACHE_HOME",
+    "DVC_GLOBAL_CONFIG_DIR",
+    "DVC_SYSTEM_CONFIG_DIR",
+    "DVC_ROOT",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_CEILING_DIRECTORIES",
+)
+
+settings.register_profile(
+    "kist", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("kist-random", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("KIST_HYPOTHESIS", "kist"))
+
+_home = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gives the whole run an empty home directory, before any fixture of any scope runs."""
+    home = tempfile.mkdtemp(prefix="kist-tests-home-")
+    config.stash[_home] = home
+    for name in _UNWANTED:
+        os.environ.pop(name, None)
+    os.environ.update(_FIXED, HOME=home)
+    os.environ.setdefault("DVC_SITE_CACHE_DIR", os.path.join(home, "site-cache"))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Removes the home directory."""
+    shutil.rmtree(config.stash[_home], ignore_errors=True)
