@@ -13,6 +13,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 BIN = os.path.dirname(sys.executable)
+MOST_LINES = 60
 
 
 def tool(name: str, *arguments: str) -> list[str]:
@@ -32,8 +33,8 @@ def shell_scripts() -> list[str]:
 
 
 CHECKS: list[tuple[str, list[str]]] = [
-    ("format", tool("ruff", "format", "--check", ".")),
-    ("lint", tool("ruff", "check", ".")),
+    ("format", tool("ruff", "format", "--check", "--output-format", "concise", ".")),
+    ("lint", tool("ruff", "check", "--output-format", "concise", ".")),
     ("types", tool("mypy")),
     ("layers", tool("lint-imports", "--no-cache")),
     ("unused code", tool("vulture")),
@@ -55,7 +56,10 @@ def main() -> int:
         print(f"{name:<16} {verdict:<7} {time.monotonic() - began:5.1f} s", flush=True)
         if result.returncode != 0:
             failed.append(name)
-            print((result.stdout + result.stderr).rstrip(), flush=True)
+            lines = (result.stdout + result.stderr).rstrip().splitlines()
+            print("\n".join(lines[:MOST_LINES]), flush=True)
+            if len(lines) > MOST_LINES:
+                print(f"... {len(lines) - MOST_LINES} more lines: {' '.join(command)}", flush=True)
     if failed:
         print(f"failed: {', '.join(failed)}")
     return 1 if failed else 0

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def distance(first: str, second: str) -> int:
-    """Returns the number of letters to insert, delete, replace or swap with their neighbour to get from one to the other."""
+    """Returns how many letters to insert, delete, replace or swap with a neighbour lead from one to the other."""
     before_last: list[int] = []
     last = list(range(len(second) + 1))
     for row, left in enumerate(first, 1):
