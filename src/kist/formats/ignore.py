@@ -88,14 +88,13 @@ class NameRules:
         """Returns True (ignored), False (taken back in) or None (no match); the last match decides."""
         return (self._dirs if is_dir else self._files).verdict(name)
 
-    def matching(self, name: str, is_dir: bool) -> list[tuple[int, IgnorePattern]]:
-        """Returns (index, pattern) of all that match, in file order. Slow: not for every name of a walk."""
-        found = {
-            item.number: item.pattern
+    def matching(self, name: str, is_dir: bool) -> dict[int, bool]:
+        """Returns all patterns that match: index -> whether only as a directory. Slow: not for every name of a walk."""
+        return {
+            item.number: item.is_dir_only
             for item in self._alive
             if (is_dir or not item.is_dir_only) and _matches(item.part, name)
         }
-        return sorted(found.items())
 
 
 class _Alternatives:
@@ -142,10 +141,10 @@ class IgnoreRules:
 
     Attributes:
         start: the state in the directory that holds the file.
-        excludes_own_directory: the file says that its own directory is ignored (DVC only).
+        own_exclusion: the pattern by which the file says that its own directory is ignored (DVC only).
     """
 
-    __slots__ = ("_by_state", "_floating", "excludes_own_directory", "flavour", "patterns", "start")
+    __slots__ = ("_by_state", "_floating", "flavour", "own_exclusion", "patterns", "start")
 
     def __init__(self, patterns: Sequence[IgnorePattern], flavour: str) -> None:
         self.patterns = tuple(patterns)
@@ -155,7 +154,8 @@ class IgnoreRules:
         anchored = {(index, 0) for index, pattern in enumerate(self.patterns) if not pattern.is_floating}
         self.start = self._closed(anchored)
         own = [pattern for pattern in self.patterns if not pattern.parts]
-        self.excludes_own_directory = flavour == DVC_NESTED and bool(own) and not own[-1].is_negated
+        excludes = flavour == DVC_NESTED and bool(own) and not own[-1].is_negated
+        self.own_exclusion = own[-1] if excludes else None
 
     def descend(self, state: State, name: str) -> State:
         """Returns the state in the child directory `name`."""
@@ -169,9 +169,8 @@ class IgnoreRules:
         if self.flavour != GIT:
             names = self.names(state)
             if names is not None and names.verdict(name, is_dir=True) is not None:
-                alive.update(
-                    (index, len(pattern.parts)) for index, pattern in names.matching(name, is_dir=True)
-                )
+                found = names.matching(name, is_dir=True)
+                alive.update((index, len(self.patterns[index].parts)) for index in found)
         return self._closed(alive) if alive else ()
 
     def names(self, state: State) -> NameRules | None:
@@ -246,15 +245,16 @@ def parse_ignore(data: bytes, *, flavour: str = GIT) -> IgnoreRules:
 
 
 def _parse_git_line(number: int, line: str) -> IgnorePattern | None:
-    text = _without_trailing_spaces(line)
-    if not text or text.startswith("#"):
+    cut = _without_trailing_spaces(line)
+    if not cut or cut.startswith("#"):
         return None
-    is_negated = text.startswith("!")
-    body = text[1:] if is_negated else text
+    is_negated = cut.startswith("!")
+    body = cut[1:] if is_negated else cut
     is_dir_only = body.endswith("/")
     body = body.removesuffix("/")
     if not body:
         return None
+    text = cut.encode("latin-1").decode("utf-8", "surrogateescape")
     parts = _parts(_split(body.removeprefix("/")), is_floating="/" not in body, flavour=GIT)
     if parts is None:
         return None

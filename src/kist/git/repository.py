@@ -282,17 +282,18 @@ class GitRepository:
     # The working tree
 
     def is_tracked(self, paths: Iterable[str]) -> set[str]:
-        """Returns those of `paths` (relative to the top) that are in the index, or are directories with such files."""
-        wanted = list(paths)
-        if not wanted:
-            return set()
+        """Returns those of `paths` that are in the index, or are directories with files in it.
+
+        Args:
+            paths: absolute, or relative to the top; they come back as they were given.
+        """
+        wanted = {self._inside(path): path for path in paths}
         tracked: set[str] = set()
         for batch in _batches([f":(top,literal){path}" for path in wanted]):
-            for path in os.fsdecode(self._git.run(["ls-files", "-z", "--full-name", "--", *batch])).split(
-                "\0"
-            ):
+            found = os.fsdecode(self._git.run(["ls-files", "-z", "--full-name", "--", *batch]))
+            for path in found.split("\0"):
                 tracked.update(_with_parents(path))
-        return tracked.intersection(wanted)
+        return {given for path, given in wanted.items() if path in tracked}
 
     def status(self, *, untracked: bool = False, ignored: bool = False) -> list[PathStatus]:
         """Returns the paths that differ from the last commit, or from the index, sorted by path.
@@ -311,18 +312,23 @@ class GitRepository:
         return bool(self.status(untracked=untracked))
 
     def ignored(self, paths: Iterable[str]) -> set[str]:
-        """Returns those of `paths` (relative to the top) that git ignores, as git itself sees it.
+        """Returns those of `paths` that git ignores, as git itself sees it; what it tracks it does not ignore.
 
-        Slower than kist.workspace.ignores, which needs no process; git leaves out what it tracks.
+        Slower than kist.workspace.ignores, which needs no process.
+
+        Args: as of `is_tracked`.
         """
-        data = b"".join(os.fsencode(path) + b"\0" for path in paths)
+        wanted = {self._inside(path): path for path in paths}
+        data = b"".join(os.fsencode(path) + b"\0" for path in wanted)
         if not data:
             return set()
-        found = self._git.run(["check-ignore", "--stdin", "-z"], data=data, accepted=(0, 1))
-        return set(os.fsdecode(found).split("\0")) - {""}
+        found = os.fsdecode(self._git.run(["check-ignore", "--stdin", "-z"], data=data, accepted=(0, 1)))
+        return {wanted[path] for path in found.split("\0") if path}
 
     def stage(self, paths: Iterable[str]) -> None:
-        """Puts the present content of `paths` (relative to the top) into the index; a file that is gone is taken out.
+        """Puts the present content of `paths` into the index; a file that is gone is taken out.
+
+        Args: as of `is_tracked`.
 
         Holds: only the index changes, by git's own lock and rename.
 
@@ -331,17 +337,19 @@ class GitRepository:
         """
         present: list[str] = []
         gone: list[str] = []
-        for path in paths:
+        for path in map(self._inside, paths):
             (present if os.path.lexists(os.path.join(self.top, path)) else gone).append(path)
-        if present:
-            self._stage(["add"], present)
-        if gone:
-            self._stage(["rm", "--cached", "--quiet", "--ignore-unmatch"], gone)
+        self._stage(["add"], present)
+        self._stage(["rm", "--cached", "--quiet", "--ignore-unmatch"], gone)
 
     def _stage(self, command: Sequence[str], paths: Sequence[str]) -> None:
-        data = b"".join(os.fsencode(path) + b"\0" for path in paths)
-        arguments = ["--literal-pathspecs", *command, "--pathspec-from-file=-", "--pathspec-file-nul"]
-        self._git.run(arguments, data=data, writes=True)
+        if paths:
+            data = b"".join(os.fsencode(path) + b"\0" for path in paths)
+            from_input = ["--pathspec-from-file=-", "--pathspec-file-nul"]
+            self._git.run(["--literal-pathspecs", *command, *from_input], data=data, writes=True)
+
+    def _inside(self, path: str) -> str:
+        return os.path.relpath(path, self.top) if os.path.isabs(path) else path
 
     def _refs(self, prefix: str) -> dict[str, str]:
         form = "%(refname)%00%(objecttype)%00%(objectname)%00%(*objecttype)%00%(*objectname)"

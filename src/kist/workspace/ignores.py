@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from kist.errors import FormatError, StorageError
 from kist.formats.ignore import (
@@ -65,23 +66,22 @@ class _Layer:
         return self if state == self.state else _Layer(self.rules, state, self.source)
 
 
-class IgnoreMatch:
-    """One pattern that matches a path, or the built-in reason why the path is excluded.
+class IgnoreMatch(NamedTuple):
+    """Why a path is ignored, or taken back in.
 
     Attributes:
-        source: the ignore file, relative to the root; "" for what is built in.
-        pattern: None for a nested repository.
         is_ignored: what the match says.
-        depth: the number of components of the matched path: fewer than asked for when a parent matched.
+        pattern: as written; of a nested repository, its name.
+        source: the ignore file, relative to the root; "" for what is built in.
+        line: its line there, from 1; 0 for what is built in.
+        label: all this in the words of `check-ignore --details`.
     """
 
-    __slots__ = ("depth", "is_ignored", "pattern", "source")
-
-    def __init__(self, source: str, pattern: IgnorePattern | None, is_ignored: bool, depth: int) -> None:
-        self.source = source
-        self.pattern = pattern
-        self.is_ignored = is_ignored
-        self.depth = depth
+    is_ignored: bool
+    pattern: str
+    source: str
+    line: int
+    label: str
 
 
 class DirectoryMatcher:
@@ -127,20 +127,37 @@ class DirectoryMatcher:
         """Returns the path of the child `name`, relative to the root."""
         return f"{self.rel_dir}/{name}" if self.rel_dir else name
 
-    def explain(self, name: str, is_dir: bool) -> list[IgnoreMatch]:
-        """Returns all that matches the child `name`, the weakest first. Slow: for explanations only."""
-        depth = self.join(name).count("/") + 1
-        matches: list[IgnoreMatch] = []
+    def explain(self, name: str, is_dir: bool) -> IgnoreMatch | None:
+        """Returns what decides about the child `name`, None when nothing matches. Slow: for explanations only.
+
+        Among neighbouring lines that say the same, DVC names the first that matches; git names the last.
+        """
         built_in = self._tree.built_in.get(name)
         if built_in is not None and (built_in or is_dir):
-            matches.append(IgnoreMatch("", None, True, depth))
-        for layer in reversed(self._layers):
-            if layer.names is not None:
-                for _, pattern in layer.names.matching(layer.rules.text(name), is_dir):
-                    matches.append(IgnoreMatch(layer.source, pattern, not pattern.is_negated, depth))
+            shown = name if built_in else f"{name}/"
+            return IgnoreMatch(True, shown, "", 0, f":{shown}")
         if is_dir and self._tree.is_nested_repository(self.join(name)):
-            matches.append(IgnoreMatch("", None, True, depth))
-        return matches
+            return IgnoreMatch(True, name, "", 0, f"in sub_repo:{name}")
+        for layer in self._layers:
+            if self.is_excluded and layer.rules.own_exclusion is not None:
+                return _match(layer, layer.rules.own_exclusion)
+        decisive: tuple[_Layer, IgnorePattern] | None = None
+        needs_dir = is_open = False  # of the decisive match; whether a better one may follow in the same run
+        kind: tuple[bool, bool] | None = None
+        for layer in reversed(self._layers):
+            matching = {} if layer.names is None else layer.names.matching(layer.rules.text(name), is_dir)
+            for index, pattern in enumerate(layer.rules.patterns):
+                previous, kind = kind, (pattern.is_negated, pattern.text.endswith("/"))
+                if kind != previous or pattern.is_negated or self._tree.kind == GITIGNORE:
+                    is_open = False
+                if index in matching and (not is_open or (needs_dir and not matching[index])):
+                    decisive, needs_dir, is_open = (layer, pattern), matching[index], True
+        return decisive and _match(*decisive)
+
+
+def _match(layer: _Layer, pattern: IgnorePattern) -> IgnoreMatch:
+    label = f"{layer.source}:{pattern.line}:{pattern.text}"
+    return IgnoreMatch(not pattern.is_negated, pattern.text, layer.source, pattern.line, label)
 
 
 class IgnoreTree:
@@ -204,11 +221,10 @@ class IgnoreTree:
         parent, _, name = rel_path.rpartition("/")
         return self.enter(parent).is_ignored(name, is_dir)
 
-    def explain(self, rel_path: str, is_dir: bool) -> list[IgnoreMatch]:
-        """Returns all that matches the first ignored directory on the way to `rel_path`, or `rel_path` itself.
-
-        The weakest comes first; the last one decides. Empty when nothing matches.
-        """
+    def explain(self, rel_path: str, is_dir: bool) -> IgnoreMatch | None:
+        """Returns what decides about `rel_path`: a match of the first ignored directory above it, or its own."""
+        if not rel_path:
+            return None
         matcher = self._root_matcher()
         *parents, name = rel_path.split("/")
         for parent in parents:
@@ -260,7 +276,7 @@ class IgnoreTree:
         if not rules.patterns:
             return matcher
         above = (_Layer(rules, rules.start, source), *layers)
-        return DirectoryMatcher(self, matcher.rel_dir, above, is_excluded=rules.excludes_own_directory)
+        return DirectoryMatcher(self, matcher.rel_dir, above, is_excluded=rules.own_exclusion is not None)
 
 
 def _matches_itself(rel_dir: str) -> bool:
