@@ -189,4 +189,5 @@ def test_fish_offers_targets(program: str, repository: Path) -> None:
         text=True,
         check=True,
     )
-    assert {"images\tdata", "images.dvc\tmetafile"} <= set(result.stdout.splitlines())
+    assert "images\tdata" in result.stdout.splitlines()
+    assert {"images", "images.dvc"} <= {line.partition("\t")[0] for line in result.stdout.splitlines()}

@@ -234,11 +234,36 @@ def test_a_full_disk_behind_stdout_is_one_line(words: list[str]) -> None:
         result = subprocess.run(
             [sys.executable, "-c", code, *words], stdout=full, stderr=subprocess.PIPE, check=False
         )
-    assert result.returncode in (1, 255)
+    assert result.returncode == (255 if words == ["root"] else 1)
     assert result.stderr.startswith(b"error: cannot ")
     assert b"no space left on device" in result.stderr
     assert b"Traceback" not in result.stderr
     assert b"Exception ignored" not in result.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
+def test_a_full_disk_behind_stdout_is_not_forgotten_after_a_warning() -> None:
+    code = _FAKE_COMMAND.format(body="context.console.out('data'); context.console.warn('w')")
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-c", code, "root"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert result.returncode == 255
+    assert result.stderr.splitlines()[:2] == [
+        b"warning: w",
+        b"error: cannot finish `kist root`: no space left on device",
+    ]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
+def test_a_full_disk_behind_stderr_does_not_stop_the_work() -> None:
+    code = _FAKE_COMMAND.format(body="context.console.warn('w'); context.console.out('data')")
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-c", code, "root"], stdout=subprocess.PIPE, stderr=full, check=False
+        )
+    assert result.returncode == 0
+    assert result.stdout == b"data\n"
 
 
 def test_closed_standard_streams_do_not_crash_and_are_not_given_to_files(tmp_path: Path) -> None:

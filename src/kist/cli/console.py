@@ -78,6 +78,7 @@ class Console:
         self.quiet = quiet
         self._out_colour = out_colour
         self._err_colour = err_colour
+        self._out_error: OSError | None = None
         self.erase_progress = _nothing
 
     def out(self, text: str = "", *, end: str = "\n") -> None:
@@ -148,9 +149,13 @@ class Console:
         return getpass.getpass(f"{visible(prompt)}: ", stream=self._err)
 
     def flush(self) -> None:
-        """Hands everything written so far to the operating system."""
+        """Hands all data written so far to the operating system.
+
+        Raises: OSError, also one that came up earlier, while a message was written.
+        """
+        if self._out_error is not None:
+            raise self._out_error
         self._out.flush()
-        self._err.flush()
 
     def _label(self, label: str, style: str, message: str) -> None:
         shown = _painted(f"{label}:", (style, "bold")) if self._err_colour else f"{label}:"
@@ -158,10 +163,16 @@ class Console:
 
     def _to_stderr(self, text: str) -> None:
         self.erase_progress()
-        self._out.flush()  # keeps the order of lines when both streams go to one place
+        try:
+            self._out.flush()  # keeps the order of lines when both streams go to one place
+        except OSError as error:
+            self._out_error = error  # `flush` raises it; the message goes first
         head, colour, tail = text.partition("\x1b[0m")
-        self._err.write((head + colour + visible(tail) if colour else visible(head)) + "\n")
-        self._err.flush()
+        try:
+            self._err.write((head + colour + visible(tail) if colour else visible(head)) + "\n")
+            self._err.flush()
+        except OSError:  # nobody reads: no reason to stop the work
+            pass
 
 
 def _painted(text: str, styles: tuple[str, ...]) -> str:
