@@ -133,7 +133,7 @@ def algorithm_of(digest: Digest | None) -> str:
     return LEGACY_MD5 if digest is not None and digest.algorithm == LEGACY_MD5 else MD5
 
 
-def refuse_symlinked_parents(repository: Repository, path: str) -> None:
+def refuse_symlinked_parents(repository: Repository, path: str, *, verb: str = "track") -> None:
     """Raises SymlinkedFolderError if a folder above `path` is a symbolic link out of the repository."""
     parts = path.split("/")[:-1]
     here = repository.root
@@ -141,7 +141,7 @@ def refuse_symlinked_parents(repository: Repository, path: str) -> None:
         here = os.path.join(here, part)
         if os.path.islink(here):
             raise SymlinkedFolderError(
-                f"cannot track '{path}': '{os.path.relpath(here, repository.root)}' is a symbolic link",
+                f"cannot {verb} '{path}': '{os.path.relpath(here, repository.root)}' is a symbolic link",
                 hint="track the folder that the link leads to, from inside its repository",
             )
 
