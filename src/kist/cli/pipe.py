@@ -10,12 +10,17 @@ EXIT_BROKEN_PIPE = 141
 
 
 def leave_broken_pipe() -> int:
-    """Returns the exit status; what is still buffered goes nowhere, so that the interpreter's own flush cannot fail."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):  # stdout is closed or has no descriptor: nothing is left to redirect
-        pass
+    """Returns the exit status after the reader of stdout went away."""
+    discard(sys.stdout)
     return EXIT_BROKEN_PIPE
+
+
+def discard(stream: TextIO) -> None:
+    """Sends what is still buffered nowhere, so that the interpreter's own flush at the exit cannot fail."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError):  # closed, or without a descriptor: nothing is left to redirect
+        pass
 
 
 def open_closed_streams() -> None:
