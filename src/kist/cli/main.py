@@ -19,16 +19,17 @@ def entry() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="surrogateescape" if _is_utf8(stream.encoding) else "backslashreplace")
     code = main(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except (
-        OSError,
-        ValueError,
-    ):  # already reported, or closed: the interpreter must not stumble over it again
-        from kist.cli.pipe import leave_broken_pipe
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (
+            OSError,
+            ValueError,
+        ):  # already reported, or closed; the interpreter's own flush must not fail too
+            from kist.cli.pipe import discard
 
-        leave_broken_pipe()
-        code = code or 1
+            discard(stream)
+            code = code or (1 if stream is sys.stdout else 0)
     sys.exit(code)
 
 
