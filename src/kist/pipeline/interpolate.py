@@ -15,8 +15,8 @@ from kist.pipeline.place import Place
 
 _REFERENCE = re.compile(r"\$\{([^}\n]*)\}")
 _ESCAPE_OR_REFERENCE = re.compile(r"\\\$\{|" + _REFERENCE.pattern)
-_PATH = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[^.\[\]]+\])*")
-_STEP = re.compile(r"[^.\[\]]+")
+_STEP = re.compile(r"[^.\[\]\s][^.\[\]]*")
+_PATH = re.compile(rf"\s*{_STEP.pattern}(?:\.\s*{_STEP.pattern}|\[\s*{_STEP.pattern}\]\s*)*")
 _MISSING = object()
 
 
