@@ -16,6 +16,7 @@ from kist.formats.metafile import render_metafile
 from kist.formats.records import Metafile
 
 if TYPE_CHECKING:
+    from kist.git.repository import GitRepository
     from kist.repo.repository import Repository
 
 
@@ -101,9 +102,20 @@ class Changes:
         if repository.git is None or not self._paths:
             return []
         if not repository.settings.autostage:
-            return self.paths
+            return self._known_to_git(repository.git)
         repository.git.stage(repository.abspath(path) for path in self._paths)
         return []
+
+    def _known_to_git(self, git: GitRepository) -> list[str]:
+        """Returns the paths without those that came and went between two commits: `git add` refuses them."""
+        root = self._repository.root
+        gone = {
+            path: os.path.relpath(os.path.join(root, path), git.top).replace(os.sep, "/")
+            for path in self._paths
+            if not os.path.lexists(os.path.join(root, path))
+        }
+        tracked = git.is_tracked(gone.values())
+        return [path for path in self._paths if path not in gone or gone[path] in tracked]
 
 
 def read_bytes(path: str) -> bytes | None:

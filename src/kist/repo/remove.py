@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,8 @@ def _unknown(repository: Repository, source: WorkspaceSource, target: str) -> Ca
         rel = repository.rel(target)
         for stage in collect(source, on_damage=lambda path, error: None):
             if any(out.path == rel for out in stage.outs):
-                hint = f"kist remove {repository.shown(stage.file) if stage.name is None else stage.name}"
+                known = repository.shown(stage.file) if stage.name is None else stage.address
+                hint = f"kist remove {shlex.quote(known)}"
     return CannotRemoveError(message, hint=hint)
 
 
