@@ -119,8 +119,12 @@ def _units(stages: Iterable[Stage], paths: Sequence[str]) -> list[tuple[str, str
     return list(units.items())
 
 
-def unprotect_paths(repository: Repository, units: Iterable[tuple[str, str]]) -> Unprotected:
+def unprotect_paths(
+    repository: Repository, units: Iterable[tuple[str, str]], *, only_symlinks: bool = False
+) -> Unprotected:
     """Unprotects paths relative to the root, each with the algorithm of its digests; the caller holds the lock.
+
+    Args: only_symlinks: leave hard links and modes as they are: such files outlive the cache.
 
     Raises:
         FileChangedError, OSError.
@@ -131,7 +135,7 @@ def unprotect_paths(repository: Repository, units: Iterable[tuple[str, str]]) ->
         look = look_at(repository, [(path, algorithm)], read=False)[0]
         if look.snapshot is None:
             continue
-        search = _find_links(repository, look.snapshot)
+        search = _find_links(repository, look.snapshot, only_symlinks=only_symlinks)
         broken += [os.path.relpath(name, repository.root).replace(os.sep, "/") for name in search.broken]
         if search.found or search.loosened:
             copies = _copy_all(repository, search.found)
@@ -154,7 +158,7 @@ class _Search(NamedTuple):
     broken: list[str]
 
 
-def _find_links(repository: Repository, snapshot: Snapshot) -> _Search:
+def _find_links(repository: Repository, snapshot: Snapshot, *, only_symlinks: bool) -> _Search:
     """Returns the files that share their bytes with the cache; makes other read-only files writable on the way."""
     cache = (repository.cache_dir + os.sep, os.path.realpath(repository.cache_dir) + os.sep)
     symlinks = set(snapshot.links)
@@ -168,6 +172,8 @@ def _find_links(repository: Repository, snapshot: Snapshot) -> _Search:
                 # Other links are somebody's own: they are data that happens to be elsewhere.
                 if _leads_into(path, cache):
                     search.found.append(_Link(here, name, 0, pack_stat(os.stat(path))))
+                continue
+            if only_symlinks:
                 continue
             status = os.lstat(path)
             if status.st_nlink > 1:
