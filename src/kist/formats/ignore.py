@@ -29,14 +29,21 @@ A next part behind the last one says that a directory above matched, and that th
 
 
 class Part(NamedTuple):
-    """What one component must look like: a literal, a regular expression, or (neither) any number of components."""
+    """What one component must look like; exactly one attribute is set, none for any number of components.
+
+    Attributes:
+        literal: the whole name.
+        suffix: its end (`*.tmp` is by far the most frequent pattern, and needs no regular expression).
+        regex: for everything else.
+    """
 
     literal: str | None = None
+    suffix: str | None = None
     regex: str | None = None
 
 
 ANY_DEPTH = Part()
-_ANY_NAME = Part(regex=".*")
+_ANY_NAME = Part(suffix="")
 
 
 class IgnorePattern(NamedTuple):
@@ -100,18 +107,21 @@ class NameRules:
 class _Alternatives:
     """Patterns joined into one regular expression, the last pattern first, so that the first hit decides."""
 
-    __slots__ = ("_literals", "_regex", "_signs")
+    __slots__ = ("_literals", "_regex", "_signs", "_suffixes")
 
     def __init__(self, alive: Sequence[_Alive]) -> None:
         self._literals: frozenset[str] = frozenset()
+        self._suffixes: tuple[str, ...] = ()
         self._regex: re.Pattern[str] | None = None
         self._signs: tuple[bool, ...] = ()
         if any(item.pattern.is_negated for item in alive):
             self._join_signed(alive)
             return
-        # Without negation the order does not matter, and plain names need no regular expression.
-        self._literals = frozenset(item.part.literal for item in alive if item.part.literal is not None)
-        sources = dict.fromkeys(_source(item.part) for item in alive if item.part.literal is None)
+        # Without negation the order does not matter, and most patterns need no regular expression.
+        parts = [item.part for item in alive]
+        self._literals = frozenset(part.literal for part in parts if part.literal is not None)
+        self._suffixes = tuple({part.suffix for part in parts if part.suffix is not None})
+        sources = {part.regex for part in parts if part.regex is not None}
         if sources:
             self._regex = re.compile("|".join(sources), re.DOTALL)
 
@@ -126,7 +136,7 @@ class _Alternatives:
         self._regex = re.compile("|".join(f"({'|'.join(sources)})" for _, sources in groups), re.DOTALL)
 
     def verdict(self, name: str) -> bool | None:
-        if name in self._literals:
+        if name in self._literals or name.endswith(self._suffixes):
             return True
         if self._regex is None:
             return None
@@ -203,7 +213,8 @@ class IgnoreRules:
         pattern = self.patterns[index]
         if position == len(pattern.parts):
             return _Alive(index, pattern, _ANY_NAME, pattern.is_dir_only and not pattern.covers_files)
-        return _Alive(index, pattern, pattern.parts[position], pattern.is_dir_only)
+        part = pattern.parts[position]
+        return _Alive(index, pattern, _ANY_NAME if part == ANY_DEPTH else part, pattern.is_dir_only)
 
     def _closed(self, alive: set[tuple[int, int]]) -> State:
         # "Any number of components" includes none: where it is next, the part after it is next too.
@@ -368,7 +379,11 @@ def _part(piece: str, flavour: str) -> Part | None:
             plain.append(character)
             tokens.append(re.escape(character))
         position += 1
-    return Part(literal="".join(plain)) if is_literal else Part(regex=_joined(tokens))
+    if is_literal:
+        return Part(literal="".join(plain))
+    if tokens[0] == "" and len(plain) == len(tokens) - 1:
+        return Part(suffix="".join(plain))
+    return Part(regex=_joined(tokens))
 
 
 def _joined(tokens: Sequence[str]) -> str:
@@ -458,10 +473,12 @@ def _bracket_regex(items: Sequence[str], is_negated: bool) -> str:
 def _source(part: Part) -> str:
     if part.literal is not None:
         return re.escape(part.literal)
-    return ".*" if part.regex is None else part.regex
+    return part.regex if part.regex is not None else ".*" + re.escape(part.suffix or "")
 
 
 def _matches(part: Part, name: str) -> bool:
     if part.literal is not None:
         return part.literal == name
-    return part.regex is None or re.fullmatch(part.regex, name, re.DOTALL) is not None
+    if part.suffix is not None:
+        return name.endswith(part.suffix)
+    return part.regex is not None and re.fullmatch(part.regex, name, re.DOTALL) is not None
