@@ -110,7 +110,7 @@ CASES = [
     Case("move a file", ("move", "model.bin", "other.bin"), worlds.added, ONE, repeatable=False),
     Case("unprotect hardlink", ("unprotect", "data"), linked(worlds.added, "hardlink"), ONE),
     Case("unprotect symlink", ("unprotect", "data"), linked(worlds.added, "symlink"), ONE),
-    Case("config", ("config", "cache.type", "copy"), worlds.added, ONE),
+    Case("config", ("config", "cache.type", "hardlink"), worlds.added, ONE),
     Case("config unset", ("config", "--unset", "cache.type"), worlds.added, ONE, repeatable=False),
     Case("remote add", ("remote", "add", "extra", "../extra"), worlds.added, ONE, repeatable=False),
     Case("remote modify", ("remote", "modify", "store", "jobs", "4"), worlds.added, ONE),

@@ -35,6 +35,7 @@ class Warm:
         """Args: folder: where the outputs of the runs are written."""
         self._out = os.path.join(folder, "out")
         self._err = os.path.join(folder, "err")
+        self._pending = b""
         self._server = subprocess.Popen(
             [sys.executable, "-P", os.path.abspath(__file__)],
             env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "LD_PRELOAD": library},
@@ -58,17 +59,34 @@ class Warm:
             "out": self._out,
             "err": self._err,
         }
-        stdin, stdout = self._server.stdin, self._server.stdout
-        assert stdin is not None and stdout is not None
+        stdin = self._server.stdin
+        assert stdin is not None
         stdin.write(json.dumps(request).encode() + b"\n")
         stdin.flush()
-        pid = int(stdout.readline())
-        if not select.select([stdout], [], [], timeout_s)[0]:
-            os.killpg(pid, signal.SIGKILL)
-            stdout.readline()
+        pid = self._answer(None)
+        assert pid is not None
+        status = self._answer(timeout_s)
+        if status is None:
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it ended at the last moment
+            self._answer(None)
             raise AssertionError(f"kist {' '.join(arguments)} did not end within {timeout_s:.0f} s")
-        status = int(stdout.readline())
         return WarmResult(status, _read(self._out), _read(self._err))
+
+    def _answer(self, timeout_s: float | None) -> int | None:
+        """Returns the next number from the server, or None after the timeout."""
+        stdout = self._server.stdout
+        assert stdout is not None
+        while b"\n" not in self._pending:
+            if not select.select([stdout], [], [], timeout_s)[0]:
+                return None
+            block = os.read(stdout.fileno(), 100)
+            assert block, "the server has ended"
+            self._pending += block
+        line, _, self._pending = self._pending.partition(b"\n")
+        return int(line)
 
     def close(self) -> None:
         """Ends the server."""
