@@ -1,8 +1,8 @@
 """A writer for block-style YAML whose bytes are those of ruamel's default dump, which DVC uses.
 
-Not here: dates, root scalars and keys that are not short texts or whole numbers; for those `render` raises `NotPlain`,
-and the caller asks ruamel. The folding at 80 columns is ruamel's with its oddities: a plain text is broken before the
-word that would pass the margin, and the space before it stays.
+Not here: root scalars, very long keys, and types that YAML does not read; for those `render` raises `NotPlain`, and
+the caller asks ruamel. The folding at 80 columns is ruamel's with its oddities: a plain text is broken before the
+word that would pass the margin, and the space before it stays. Keys are never folded: ruamel's would not be read back.
 Implements docs/spec/metafiles.md, section 2.
 """
 
@@ -15,7 +15,7 @@ from kist.formats._yaml_fast import NotPlain, looks_like_other_type
 
 WIDTH = 80
 MAX_DEPTH = 50
-MAX_KEY_LENGTH = 60
+MAX_KEY_LENGTH = 500
 
 # A text that needs neither quotes nor a look at its words.
 _USUAL = re.compile(r"[A-Za-z_/][A-Za-z0-9_/.=+,()@-]*")
@@ -104,11 +104,12 @@ def _is_usual(text: str, column: int) -> bool:
 
 
 def _key(key: Any) -> str:
-    if type(key) is int:
-        return str(key)
-    if type(key) is not str or len(key) > MAX_KEY_LENGTH or "\n" in key:
+    if type(key) is not str:
+        return "null" if key is None else _rest(key)[1:]
+    if len(key) > MAX_KEY_LENGTH:
         raise NotPlain
-    return _text(key, 0, 0)
+    # From a column far to the left no key reaches the margin.
+    return _text(key, -20 * MAX_KEY_LENGTH, 0)
 
 
 def _rest(value: Any) -> str:
@@ -126,10 +127,11 @@ def _rest(value: Any) -> str:
         if value in (float("inf"), float("-inf")):
             return " .inf" if value > 0 else " -.inf"
         return f" {value!r}"
-    if kind is dict and not value:
-        return " {}"
-    if kind is list and not value:
-        return " []"
+    if value in ({}, []) and kind in (dict, list):
+        return " {}" if kind is dict else " []"
+    # The types are compared by name, because importing them costs a millisecond at each start.
+    if kind.__module__ == "datetime" and kind.__name__ in ("date", "datetime"):
+        return f" {value}"
     raise NotPlain
 
 

@@ -141,7 +141,8 @@ def render_lockfile(lock: Lockfile, previous: bytes | None = None) -> bytes:
         return previous
     if not _has_schema(value):
         return yaml.dump(_lock_value(lock, None, {}))
-    return yaml.edit(previous, _lock_value(lock, before, value.get("stages", {})), name=source.name)
+    changed = _lock_value(lock, before, value.get("stages", {}))
+    return yaml.edit_loaded(previous, value, changed, name=source.name)
 
 
 def _lock_value(lock: Lockfile, before: Lockfile | None, stages: dict[str, Any]) -> dict[str, Any]:

@@ -157,8 +157,8 @@ def stage_checksum(m: Metafile) -> str:
 
 
 def with_checksum(m: Metafile) -> Metafile:
-    """Returns `m` with its checksum made new, if it has dependencies; else as it is."""
-    return m._replace(checksum=stage_checksum(m)) if m.deps else m
+    """Returns `m` with its checksum made new; without one where it has neither dependencies nor a command."""
+    return m._replace(checksum=stage_checksum(m) if m.deps or m.cmd is not None else None)
 
 
 def _checksum_of(value: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ Implements docs/spec/metafiles.md, section 2.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from kist.errors import FormatError
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
 MAX_SIZE_BYTES = 32 << 20
 """No file larger than this is read at all."""
-MAX_SLOW_SIZE_BYTES = 8 << 20
-"""No file larger than this goes to ruamel, which takes seconds and a hundred bytes of memory per byte."""
+MAX_SLOW_SIZE_BYTES = 4 << 20
+"""No file larger than this goes to ruamel, which takes up to ten seconds for a megabyte."""
 MAX_ROUND_TRIP_BYTES = 200_000
 """A larger file without any `#` is written anew instead of edited: the round trip takes 5 seconds per megabyte."""
 MAX_DEPTH = 100
 """Collections inside collections."""
+MAX_OPEN_BRACKETS = 1000
+"""`[` and `{` without their ends, in texts and comments, too."""
 MAX_EXPANDED_NODES = 250_000
 """How many values the aliases of one file may add together when each use is counted."""
 
@@ -128,7 +131,15 @@ def edit(old: bytes, new_value: Any, *, name: str) -> bytes:
     Raises:
         YamlError: `old` cannot be read, or is too large to be edited with its comments.
     """
-    current = load(old, name=name)
+    return edit_loaded(old, load(old, name=name), new_value, name=name)
+
+
+def edit_loaded(old: bytes, current: Any, new_value: Any, *, name: str) -> bytes:
+    """Returns what `edit` returns, for a caller that has loaded `old` already.
+
+    Args:
+        current: the value of `old`.
+    """
     if current == new_value:
         return old
     if not _same_kind(current, new_value):
@@ -166,6 +177,7 @@ def _load_slow(data: bytes, name: str) -> Any:
         raise YamlError(
             name, f"the file has {len(data)} bytes and is not plain; the limit is {MAX_SLOW_SIZE_BYTES}"
         )
+    _check_brackets(data, name)
     yaml = _safe_yaml()
     try:
         node = yaml.compose(data)
@@ -201,6 +213,16 @@ def _marked(name: str, error: Any) -> YamlError:
     if mark is None:
         return YamlError(name, problem)
     return YamlError(name, problem, line=mark.line + 1, column=mark.column + 1)
+
+
+def _check_brackets(data: bytes, name: str) -> None:
+    """Refuses many open brackets at once: ruamel takes time in the square of their number."""
+    depth = 0
+    for bracket in re.finditer(rb"[\[\]{}]", data):
+        depth = depth + 1 if bracket[0] in b"[{" else max(0, depth - 1)
+        if depth > MAX_OPEN_BRACKETS:
+            line = data.count(b"\n", 0, bracket.start()) + 1
+            raise YamlError(name, f"more than {MAX_OPEN_BRACKETS} brackets are open", line=line)
 
 
 def _check_expansion(root: Node, name: str) -> None:
@@ -256,12 +278,14 @@ def _dump_slow(value: Any) -> bytes:
 
 
 def _unshared(value: Any) -> Any:
-    """Returns a copy in which no collection occurs twice: ruamel would write the second one as an alias."""
+    """Returns a copy in which nothing occurs twice: ruamel would write the second one as an alias."""
+    from copy import copy
+
     if isinstance(value, dict):
         return {key: _unshared(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_unshared(item) for item in value]
-    return value
+    return copy(value)
 
 
 def _edit_slow(old: bytes, new_value: Any, name: str) -> bytes:
