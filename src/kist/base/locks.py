@@ -92,7 +92,9 @@ class FileLock:
         return True
 
     def _unavailable(self, error: OSError) -> LockUnavailableError:
-        return LockUnavailableError(f"cannot lock the repository: '{self._path}': {os.strerror(error.errno or 0)}")
+        return LockUnavailableError(
+            f"cannot lock the repository: '{self._path}': {os.strerror(error.errno or 0)}"
+        )
 
     def _sign(self, descriptor: int) -> None:
         # For messages alone: on a full disk the lock holds as well without a text.

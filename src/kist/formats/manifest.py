@@ -150,7 +150,8 @@ def member_oids(data: bytes, *, name: str) -> set[str]:
     # In JSON a quote inside of a path is escaped, so this text can only be a key.
     found = _MEMBER.findall(data)
     if data.startswith(b'[{"md5": "') and data.count(b'"md5": "') == len(found):
-        return set(b"".join(found).decode("ascii")[at : at + 32] for at in range(0, 32 * len(found), 32))
+        digits = b"".join(found).decode("ascii")
+        return {digits[at : at + 32] for at in range(0, len(digits), 32)}
     return parse_manifest(data, name=name).oids()
 
 

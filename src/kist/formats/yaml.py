@@ -300,7 +300,8 @@ def _edit_slow(old: bytes, new_value: Any, name: str) -> bytes:
     yaml = _round_trip_yaml()
     stream = io.BytesIO()
     try:
-        tree = yaml.load(old)
+        # DVC opens the file as text; a carriage return would end up in the comments.
+        tree = yaml.load(old.replace(b"\r\n", b"\n"))
         _apply(tree, new_value)
         yaml.dump(tree, stream)
         result = stream.getvalue()

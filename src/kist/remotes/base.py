@@ -30,11 +30,14 @@ class Remote(Protocol):
     def missing(self, oids: set[str], algorithm: str) -> set[str]:
         """Returns those of `oids` that the remote does not have, by name alone."""
 
-    def unsound(self, oids: set[str], algorithm: str, *, size_of: SizeOf, workers: int) -> set[str]:
-        """Returns those of `oids` that are missing, or can be seen cheaply to be damaged.
+    def has_all(self, manifest: str, algorithm: str, members: Callable[[], set[str]]) -> bool:
+        """Says whether the remote has a manifest and all members, by name; `members` is called when it must ask."""
+
+    def damaged(self, algorithm: str, *, size_of: SizeOf, workers: int) -> set[str]:
+        """Returns objects of the remote that can be seen cheaply to be damaged.
 
         What was seen sound before is sound while its stat record stays; what changed since is read; of what was never
-        seen, the size is compared.
+        seen, the size is compared. A large remote is looked at by shares, one a call.
         """
 
     def send(

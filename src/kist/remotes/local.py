@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from typing import Any
 
 from kist.base import digests, parallel
@@ -18,7 +19,11 @@ from kist.formats.records import MD5
 from kist.remotes.base import SizeOf
 from kist.store.copying import CopyOutcome, copy_objects
 from kist.store.loose import LooseStore
+from kist.store.presence import Presence
 from kist.store.statindex import DIGEST_SIZE, FolderRow, StatIndex
+
+SHARE = 20_000
+"""Objects of a remote whose stat is looked at in one push."""
 
 
 class RemoteFolderMissingError(MissingError):
@@ -69,39 +74,52 @@ class FolderRemote:
         """Returns those of `oids` that the remote does not have, by name alone."""
         return self.store(algorithm).missing(oids)
 
-    def unsound(self, oids: set[str], algorithm: str, *, size_of: SizeOf, workers: int) -> set[str]:
-        """Returns those of `oids` that are missing, or can be seen cheaply to be damaged."""
+    def has_all(self, manifest: str, algorithm: str, members: Callable[[], set[str]]) -> bool:
+        """Says whether the folder has a manifest and all members, by name."""
+        return Presence(self._index, self.store(algorithm)).has_all(manifest, members)
+
+    def damaged(self, algorithm: str, *, size_of: SizeOf, workers: int) -> set[str]:
+        """Returns objects that can be seen cheaply to be damaged, of the share whose turn it is."""
         store = self.store(algorithm)
         space = f"seen:{store.root}"
-        rows = self._index.folders(space, "")
+        prefixes = self._share(store)
+        if not prefixes:
+            return set()
+        rows = {prefix: row for prefix in prefixes if (row := self._index.folder(space, prefix)) is not None}
         survey = _Survey(store, rows)
-        prefixes = store.prefixes()
-        count = workers if len(oids) >= 5000 else 1
+        count = workers if len(prefixes) * len(os.listdir(f"{store.root}/{prefixes[0]}")) > 5000 else 1
         step = max(1, len(prefixes) // (4 * count))
         groups = [prefixes[at : at + step] for at in range(0, len(prefixes), step)]
-        present: set[str] = set()
-        changed: list[tuple[str, str, bytes]] = []
+        found: set[str] = set()
+        changed = []
         for prefix, names, stats, doubtful in (
             item for answer in parallel.run_requests(survey.handle, groups, workers=count) for item in answer
         ):
             if names is None:
-                row = rows[prefix]
-                digits = row.digests.hex()
-                present.update([digits[at : at + 32] for at in range(0, len(digits), 32)])
-                present.update([prefix + rest for rest in row.names.split("\0") if rest])
                 continue
-            present.update(prefix + name for name in names.split("\0") if name)
-            changed.append((prefix, names, stats))
-            for name, record, was_seen in doubtful:
-                oid = prefix + name
-                if oid in oids and not self._is_sound(store, oid, record, was_seen, size_of):
-                    present.discard(oid)
-        found = [
-            (prefix, _pack(prefix, _sound_records(prefix, names, stats, present)))
-            for prefix, names, stats in changed
-        ]
-        self._index.save(space, found)
-        return oids - present
+            bad = {
+                name
+                for name, record, was_seen in doubtful
+                if not self._is_sound(store, prefix + name, record, was_seen, size_of)
+            }
+            found.update(prefix + name for name in bad)
+            changed.append((prefix, _pack(prefix, _sound_records(names, stats, bad))))
+        self._index.save(space, changed)
+        return found
+
+    def _share(self, store: LooseStore) -> list[str]:
+        """Returns the prefix folders to look at now: all of a small remote, or those whose turn it is."""
+        prefixes = store.prefixes()
+        if not prefixes:
+            return []
+        each = max(1, len(os.listdir(f"{store.root}/{prefixes[0]}")))
+        share = max(1, SHARE // each)
+        if share >= len(prefixes):
+            return prefixes
+        row = self._index.folder("turn", store.root)
+        first = int(row.names) % len(prefixes) if row is not None and row.names.isdigit() else 0
+        self._index.save("turn", [(store.root, FolderRow(str(first + share), b"", b""))])
+        return (prefixes + prefixes)[first : first + share]
 
     def _is_sound(self, store: LooseStore, oid: str, record: bytes, was_seen: bool, size_of: SizeOf) -> bool:
         if not was_seen:
@@ -142,7 +160,7 @@ class FolderRemote:
         rows = []
         for prefix, records in sent.items():
             row = self._index.folder(space, prefix)
-            known = _records(prefix, row) if row is not None else {}
+            known = _records(row) if row is not None else {}
             rows.append((prefix, _pack(prefix, {**known, **records})))
         self._index.save(space, rows)
 
@@ -162,12 +180,10 @@ def _pack(prefix: str, records: dict[str, bytes]) -> FolderRow:
     return FolderRow("\0".join(named), stats, bytes.fromhex("".join([prefix + name for name in plain])))
 
 
-def _sound_records(prefix: str, names: str, stats: bytes, sound: set[str]) -> dict[str, bytes]:
+def _sound_records(names: str, stats: bytes, bad: set[str]) -> dict[str, bytes]:
     split = names.split("\0") if names else []
     return {
-        name: stats[at * STAT_SIZE : (at + 1) * STAT_SIZE]
-        for at, name in enumerate(split)
-        if prefix + name in sound
+        name: stats[at * STAT_SIZE : (at + 1) * STAT_SIZE] for at, name in enumerate(split) if name not in bad
     }
 
 
@@ -203,7 +219,7 @@ class _Survey:
             and row.digests.hex() == digits
         ):
             return prefix, None, b"", []
-        before = _records(prefix, row) if row is not None else {}
+        before = _records(row) if row is not None else {}
         doubtful = []
         for at in [*plain, *named]:
             record = stats[at * STAT_SIZE : (at + 1) * STAT_SIZE]
@@ -212,7 +228,7 @@ class _Survey:
         return prefix, listing.names, stats, doubtful
 
 
-def _records(prefix: str, row: FolderRow) -> dict[str, bytes]:
+def _records(row: FolderRow) -> dict[str, bytes]:
     digits = row.digests.hex()
     names = [digits[at + 2 : at + 32] for at in range(0, len(digits), 32)]
     names += row.names.split("\0") if row.names else []

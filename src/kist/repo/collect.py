@@ -240,14 +240,13 @@ def stage_of_metafile(path: str, metafile: Metafile) -> Stage:
     wdir = "" if wdir == "." else wdir
     is_import = bool(metafile.deps) and metafile.cmd is None
     outs = tuple(_out(path, path, wdir, output, is_import) for output in metafile.outs)
-    resolved = None
-    if metafile.cmd is not None:
-        from kist.pipeline.resolve import (
-            resolve_single,
-        )  # only old repositories have such files
+    if metafile.cmd is None:
+        return Stage(path, path, None, wdir, outs, metafile)
+    from kist.pipeline.locked import locked_single  # only old repositories have such files
+    from kist.pipeline.resolve import resolve_single
 
-        resolved = resolve_single(metafile, name=path)
-    return Stage(path, path, None, wdir, outs, metafile, resolved)
+    resolved = resolve_single(metafile, name=path)
+    return Stage(path, path, None, wdir, outs, metafile, resolved, locked_single(metafile))
 
 
 def _pipeline_stages(source: Source, path: str, data: bytes) -> list[Stage]:

@@ -5,6 +5,7 @@ Not here: hashing and storing (tracking). Source: DVC 3.67.1.
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -90,8 +91,6 @@ def _commit_metafile(
     repository: Repository, stage: Stage, metafile: Metafile, changes: Changes, *, relink: bool
 ) -> None:
     cached = [out for out in stage.outs if out.is_inside]
-    import os
-
     for out in cached:
         if not os.path.lexists(repository.abspath(out.path)):
             raise CannotCommitError(

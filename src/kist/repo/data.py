@@ -14,8 +14,10 @@ from kist.base.digests import read_legacy_md5
 from kist.errors import FormatError, InputError
 from kist.formats.manifest import Tree, parse_manifest, tree_of
 from kist.formats.records import LEGACY_MD5, MD5, Digest
+from kist.store import links
 from kist.store.loose import LooseStore, ObjectCorruptError, ObjectMissingError
-from kist.workspace.scan import Snapshot, directory_oid, read_all, scan_directory, scan_file
+from kist.store.statindex import UNKNOWN
+from kist.workspace.scan import Folder, Snapshot, directory_oid, read_all, scan_directory, scan_file
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
@@ -66,6 +68,7 @@ def look_at(repository: Repository, paths: Sequence[tuple[str, str]], *, read: b
             at for at, (_, kind) in enumerate(paths) if kind == algorithm and looks[at].snapshot is not None
         ]
         snapshots = [snapshot for at in places if (snapshot := looks[at].snapshot) is not None]
+        unread = [place for snapshot in snapshots for place in _unread_places(snapshot)]
         done = read_all(
             snapshots,
             index=repository.index,
@@ -75,7 +78,28 @@ def look_at(repository: Repository, paths: Sequence[tuple[str, str]], *, read: b
         )
         for at, snapshot in zip(places, done, strict=True):
             looks[at] = looks[at]._replace(snapshot=snapshot)
+        if unread and set(repository.settings.cache_types) & links.PROTECTED:
+            # A linked file is the object itself: having read the one, the other need not be read again.
+            rows = {(item.index_path(path)): row for item in done for path, row in item.folders.items()}
+            store = repository.store_for(algorithm)
+            repository.trust(store).add([_record(rows[key], at) for key, at in unread])
     return looks
+
+
+def _unread_places(snapshot: Snapshot) -> list[tuple[str, int]]:
+    if not snapshot.unread:
+        return []
+    found = []
+    for path in snapshot.changed:
+        row = snapshot.folders.get(path)
+        for at in range(len(row.digests) // 16 if row is not None else 0):
+            if row is not None and row.digests[at * 16 : at * 16 + 16] == UNKNOWN:
+                found.append((snapshot.index_path(path), at))
+    return found
+
+
+def _record(row: Folder, at: int) -> bytes:
+    return row.digests[at * 16 : at * 16 + 16] + row.stats[at * 32 : at * 32 + 32]
 
 
 def _look(repository: Repository, path: str, algorithm: str) -> Look:

@@ -196,13 +196,12 @@ class Repository:
         self._git_ignores = None
 
     def lock(self) -> FileLock:
-        """Returns the lock that every changing command holds; also clears away what killed commands left."""
-        lock = FileLock(
+        """Returns the lock that every changing command holds."""
+        return FileLock(
             os.path.join(self.dvc_dir, "tmp", "lock"),
             wait_s=self._wait_s,
             by_link=self.settings.hardlink_lock,
         )
-        return lock
 
     def sweep_now(self) -> None:
         """Removes what killed commands left in the cache and beside the metafiles of the root."""

@@ -10,12 +10,16 @@ import posixpath
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from kist.errors import FormatError
+from kist.formats.manifest import member_oids, parse_manifest
 from kist.formats.metafile import stage_checksum
 from kist.formats.records import LEGACY_MD5, MD5, Digest
+from kist.remotes.base import Remote
 from kist.repo.collect import Out, Stage
 from kist.repo.data import Look, algorithm_of, digest_of, look_at, names_match_legacy, readable_tree
 from kist.repo.targets import select
 from kist.repo.transfers import Scope, needs_by_remote, open_remote, wanted_outputs
+from kist.store.loose import ObjectCorruptError, ObjectMissingError
 from kist.store.presence import Presence
 from kist.transfer.plan import Need, part
 
@@ -129,9 +133,9 @@ def _stage_changes(
         changes.append({"changed outs": outs})
     if metafile is not None and metafile.always_changed:
         changes.append("always changed")
-    if metafile is not None and metafile.deps and metafile.checksum is not None:
-        if stage_checksum(metafile) != metafile.checksum:
-            changes.append("changed checksum")
+    is_summed = metafile is not None and metafile.deps and metafile.checksum is not None
+    if is_summed and metafile is not None and stage_checksum(metafile) != metafile.checksum:
+        changes.append("changed checksum")
     return changes
 
 
@@ -227,6 +231,8 @@ def cloud_status(
         notes += [note] if note else []
         for algorithm, needs in by_algorithm.items():
             store = repository.store_for(algorithm)
+            presence = Presence(repository.index, store)
+            needs = [need for need in needs if not _is_everywhere(repository, need, presence, target)]
             wanted = {oid for need in needs for oid in _oids(repository, need)}
             here, there = wanted - store.missing(wanted), wanted - target.missing(wanted, algorithm)
             if here == there == wanted:
@@ -239,6 +245,18 @@ def cloud_status(
     return found, names, notes
 
 
+def _is_everywhere(repository: Repository, need: Need, presence: Presence, remote: Remote) -> bool:
+    """Says whether a whole directory is in the cache and on the remote; remembered, so mostly cheap."""
+    if not need.digest.is_dir or need.inner:
+        return False
+
+    def members() -> set[str]:
+        return _oids(repository, need) - {need.digest.value}
+
+    oid = need.digest.value
+    return presence.has_all(oid, members) and remote.has_all(oid, need.digest.algorithm, members)
+
+
 def _word(is_here: bool, is_there: bool) -> str | None:
     if is_here:
         return None if is_there else "new"
@@ -246,12 +264,16 @@ def _word(is_here: bool, is_there: bool) -> str | None:
 
 
 def _oids(repository: Repository, need: Need) -> set[str]:
+    oid = need.digest.value
     if not need.digest.is_dir:
-        return {need.digest.value}
-    tree = readable_tree(repository.store_for(need.digest.algorithm), need.digest, "")
-    if tree is None:
-        return {need.digest.value}
-    return {need.digest.value} | (part(tree, need.inner) if need.inner else tree).oids()
+        return {oid}
+    try:
+        data = repository.store_for(need.digest.algorithm).read(oid)
+        if need.inner:
+            return {oid} | part(parse_manifest(data, name=oid), need.inner).oids()
+        return {oid} | member_oids(data, name=oid)
+    except (ObjectMissingError, ObjectCorruptError, FormatError):
+        return {oid}
 
 
 def _named(repository: Repository, need: Need) -> list[tuple[str, str]]:

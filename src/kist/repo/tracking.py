@@ -14,7 +14,9 @@ from kist.formats.records import MD5, Digest, Output
 from kist.repo.data import Look, look_at
 from kist.store import links
 from kist.store.ingest import FileBatch, FileChangedError, store_batches
+from kist.store.presence import Presence
 from kist.store.statindex import DIGEST_SIZE, TreeRow
+from kist.workspace.checkout import FolderPlan, Plan, apply_plan
 from kist.workspace.scan import (
     Snapshot,
     directory_oid,
@@ -124,7 +126,9 @@ def _store_once(
     stored = [_tracked(repository, look) for look in looks]
     for look, item in zip(looks, stored, strict=True):
         if look.is_dir and look.snapshot is not None and not store.has(item.digest.value):
-            store.write_small(item.digest.value, render_manifest(look.snapshot.tree()))
+            tree = look.snapshot.tree()
+            store.write_small(item.digest.value, render_manifest(tree))
+            Presence(repository.index, store).has_all(item.digest.value, tree.oids)
     return stored, []
 
 
@@ -152,6 +156,8 @@ def _store_snapshots(
     for snapshot, where in zip(snapshots, places, strict=True):
         own_results = [next(results) for _ in where]
         snapshot = with_stored(snapshot, where, own_results) if where else snapshot
+        if kind == links.SYMLINK and where and not moved:
+            snapshot = _as_symlinks(repository, snapshot, where)
         done.append(snapshot._replace(changed=snapshot.changed | {path for path, _ in where}))
         if kind in links.PROTECTED:
             for item in own_results:
@@ -161,6 +167,34 @@ def _store_snapshots(
             remember(snapshot, index=repository.index)
         repository.trust(store).add(records)
     return done, moved
+
+
+def _as_symlinks(repository: Repository, snapshot: Snapshot, where: list[tuple[str, list[int]]]) -> Snapshot:
+    """Replaces files that were just stored, and that share their bytes with the object, by links to the object."""
+    chosen: dict[str, set[int]] = {}
+    for path, positions in where:
+        chosen.setdefault(path, set()).update(positions)
+    folders = []
+    for path, picked in chosen.items():
+        row = snapshot.folders[path]
+        names = row.split()
+        linked = {f"{path}/{name}" if path else name for name in names} & set(snapshot.links)
+        at = [k for k in sorted(picked) if (f"{path}/{names[k]}" if path else names[k]) not in linked]
+        digests = b"".join([row.digests[k * DIGEST_SIZE : (k + 1) * DIGEST_SIZE] for k in at])
+        make = tuple(names[k] for k in at)
+        folders.append(FolderPlan(path, make, digests, frozenset(make), ()))
+    root = os.path.relpath(snapshot.root, repository.root).replace(os.sep, "/")
+    plan = Plan(repository.root, "" if root == "." else root, folders, [])
+    done = apply_plan(
+        plan,
+        snapshot,
+        repository.cache,
+        link=links.SYMLINK,
+        trusted=repository.trust(repository.cache).records(),
+        workers=repository.workers,
+        progress=repository.progress,
+    )
+    return done.snapshot or snapshot
 
 
 def _records(digests: bytes, stats: bytes) -> list[bytes]:

@@ -167,7 +167,9 @@ def transfer(
             moved += len(done.moved)
             size += done.size_bytes
             failed += done.failed
-            if is_push:
+            if not is_push:
+                repository.trust(store).add(done.records)
+            else:
                 for _, oid, why in done.failed:
                     if why == "corrupt":
                         store.quarantine(oid)

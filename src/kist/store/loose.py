@@ -87,17 +87,13 @@ class LooseStore(NamedTuple):
         wanted = oids if isinstance(oids, set) else set(oids)
         if len(wanted) <= _STAT_LIMIT:
             return {oid for oid in wanted if not self.has(oid)}
-        by_prefix: dict[str, set[str]] = {}
-        for oid in wanted:
-            by_prefix.setdefault(oid[:2], set()).add(oid[2:])
-        lacking: set[str] = set()
+        lacking = set(wanted)
         root = self.root
-        for prefix, rests in by_prefix.items():
+        for prefix in self.prefixes():
             try:
-                rests.difference_update(os.listdir(f"{root}/{prefix}"))
+                lacking.difference_update([prefix + name for name in os.listdir(f"{root}/{prefix}")])
             except (FileNotFoundError, NotADirectoryError):
                 pass
-            lacking.update([prefix + rest for rest in rests])
         return lacking
 
     def prefixes(self) -> list[str]:

@@ -28,6 +28,10 @@ _SCHEMA = (
 )
 
 
+_ALL = "SELECT path, names, stats, digests FROM folders WHERE space = ?"
+_BELOW = _ALL + " AND (path = ? OR (path >= ? AND path < ?))"
+
+
 class FolderRow(NamedTuple):
     """One recorded directory: names joined by NUL in code-point order, and two columns beside them."""
 
@@ -57,11 +61,8 @@ class StatIndex:
 
     def folders(self, space: str, top: str) -> dict[str, FolderRow]:
         """Returns the rows of `top` and of all folders below it, by path ("" is the root of the space)."""
-        condition = "AND (path = ? OR (path >= ? AND path < ?))" if top else ""
         values: tuple[str, ...] = (space, top, top + "/", top + "0") if top else (space,)
-        found = self._select(
-            f"SELECT path, names, stats, digests FROM folders WHERE space = ? {condition}", values
-        )
+        found = self._select(_BELOW if top else _ALL, values)
         return {
             path: FolderRow(names, stats, digests)
             for path, names, stats, digests in found

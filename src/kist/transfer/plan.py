@@ -1,4 +1,4 @@
-"""Which objects outputs need, and moving them: files before manifests, and a manifest only when all its files are there.
+"""Which objects outputs need, and moving them: files before manifests, a manifest only when all its files are there.
 
 Not here: how bytes travel (remotes, store.copying), and which outputs are meant (repo).
 Implements docs/spec/transfer.md.
@@ -38,11 +38,13 @@ class Outcome(NamedTuple):
         moved: ids of objects that were copied.
         failed: (label, object id, why) of what could not be: "missing" or "corrupt".
         size_bytes: bytes copied.
+        records: digest and stat record (48 bytes) of each copied file, as it looks where it went.
     """
 
     moved: list[str]
     failed: list[tuple[str, str, str]]
     size_bytes: int
+    records: list[bytes]
 
 
 class _Manifest(NamedTuple):
@@ -81,27 +83,50 @@ def push(
 
     Holds: a manifest is on the remote only when its files are.
     """
-    group = _group(needs, store)
-    labels = group.labels()
+    needs = list(needs)
+    algorithm = store.algorithm
 
     def size_of(oid: str) -> int | None:
         record = store.stat(oid)
         return None if record is None else int.from_bytes(record[8:16], "little")
 
-    wanted = labels.keys() | group.manifests.keys()
-    lacking = remote.unsound(wanted, store.algorithm, size_of=size_of, workers=workers)
+    damaged = remote.damaged(algorithm, size_of=size_of, workers=workers)
+    if not damaged:
+        needs = [need for need in needs if not _is_there(need, store, remote)]
+    group = _group(needs, store)
+    labels = group.labels()
+    lacking = remote.missing(labels.keys() | group.manifests.keys(), algorithm)
+    lacking |= damaged & (labels.keys() | group.manifests.keys())
     manifests = lacking & group.manifests.keys()
     phase = f"Pushing to {remote.name}"
     first = remote.send(lacking - manifests, store, workers=workers, progress=progress, phase=phase)
     failed = [(labels[oid], oid, why) for oid, why in _failures(first.missing, first.corrupt)]
     bad = {oid for _, oid, _ in failed}
-    ready = {oid for oid in manifests if _may_publish(group.manifests[oid], bad, remote, store.algorithm)}
+    ready = {oid for oid in manifests if _may_publish(group.manifests[oid], bad, remote, algorithm)}
     second = remote.send(ready, store, workers=1, progress=progress, phase=phase)
     failed += [
         (group.manifests[oid].label, oid, why) for oid, why in _failures(second.missing, second.corrupt)
     ]
+    if not failed:
+        for oid, manifest in group.manifests.items():
+            remote.has_all(oid, algorithm, lambda found=manifest: found.members)  # type: ignore[misc]
     moved = first.copied + second.copied
-    return Outcome(moved, failed + group.unreadable, first.size_bytes + second.size_bytes)
+    size_bytes = first.size_bytes + second.size_bytes
+    return Outcome(moved, failed + group.unreadable, size_bytes, first.records + second.records)
+
+
+def _is_there(need: Need, store: LooseStore, remote: Remote) -> bool:
+    """Says whether a directory is on the remote as a whole, which is remembered and then costs next to nothing."""
+    if not need.digest.is_dir:
+        return False
+
+    def members() -> set[str]:
+        try:
+            return member_oids(store.read(need.digest.value), name=need.label)
+        except (ObjectMissingError, ObjectCorruptError, FormatError):
+            return {"0" * 32}
+
+    return remote.has_all(need.digest.value, store.algorithm, members)
 
 
 def _may_publish(manifest: _Manifest, bad: set[str], remote: Remote, algorithm: str) -> bool:
@@ -123,7 +148,7 @@ def fetch(
     needs = list(needs)
     phase = f"Fetching from {remote.name}"
     manifests = {need.digest.value: need.label for need in needs if need.digest.is_dir}
-    lacking = {oid for oid in store.missing(set(manifests)) | _damaged(store, manifests)}
+    lacking = store.missing(set(manifests)) | _damaged(store, manifests)
     first = remote.receive(lacking, store, workers=1, progress=progress, phase=phase)
     failed = [(manifests[oid], oid, why) for oid, why in _failures(first.missing, first.corrupt)]
     group = _group([need for need in needs if need.digest.value not in {oid for _, oid, _ in failed}], store)
@@ -133,7 +158,8 @@ def fetch(
     )
     failed += [(labels[oid], oid, why) for oid, why in _failures(second.missing, second.corrupt)]
     moved = first.copied + second.copied
-    return Outcome(moved, failed + group.unreadable, first.size_bytes + second.size_bytes)
+    size_bytes = first.size_bytes + second.size_bytes
+    return Outcome(moved, failed + group.unreadable, size_bytes, first.records + second.records)
 
 
 def _damaged(store: LooseStore, manifests: Iterable[str]) -> set[str]:

@@ -462,9 +462,9 @@ class _Job:
             found = pack_stat(os.stat(path))
         except (FileNotFoundError, NotADirectoryError):
             return _MISSING
-        if self.trusted.get(digest) != found and digest not in self._verified:
-            if not self._is_right(path, digest):
-                return _CORRUPT
+        is_known = self.trusted.get(digest) == found or digest in self._verified
+        if not is_known and not self._is_right(path, digest):
+            return _CORRUPT
         self._verified.add(digest)  # its next link changes the ctime, which is no reason to read it again
         if is_there:
             links.make_link(self.link, path, temp, folder=descriptor)

@@ -1,0 +1,85 @@
+"""What commands that look into any repository share: their options, and how sizes are written."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from kist.errors import InputError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from kist.cli.context import Context
+    from kist.repo.elsewhere import OtherRepository
+
+
+class NoGitError(InputError):
+    """A revision was named, and the repository is not in Git. Leave the revision out."""
+
+    code = "no-git"
+
+
+def add_repository_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds DVC's arguments that name a repository, a path in it, and settings to use there."""
+    parser.add_argument("url", help="A repository on this machine: `.`, or a path to it or into it.")
+    parser.add_argument("path", nargs="?", help="A file or folder in it.")
+    parser.add_argument("--rev", nargs="?", metavar="REV", help="A branch, tag or commit.")
+    parser.add_argument("--config", metavar="FILE", help="Settings on top of the repository's own.")
+    parser.add_argument("--remote", metavar="NAME", help="The remote to ask for what the cache lacks.")
+    parser.add_argument(
+        "--remote-config", nargs="*", default=[], metavar="NAME=VALUE", help="Options of that remote."
+    )
+
+
+def open_from(args: argparse.Namespace, context: Context) -> tuple[OtherRepository, str]:
+    """Returns the repository that the arguments name, and the path in it relative to its root.
+
+    Raises: NotLocalError, NoSuchRepositoryError, PathMissingError, NoGitError, RemoteConfigError.
+    """
+    from kist.repo.elsewhere import open_repository, parse_remote_config
+    from kist.repo.listing import path_inside
+
+    def opened(inside: str | None) -> OtherRepository:
+        return open_repository(
+            args.url,
+            cwd=context.cwd,
+            inside=inside,
+            user_config=context.config_paths(),
+            progress=context.progress,
+            environ=context.environ,
+        )
+
+    repository = opened(None)
+    path = path_inside(repository.root, args.path, cwd=context.cwd, is_rev=bool(args.rev))
+    if path and not args.rev:
+        absolute = repository.abspath(path)
+        repository = opened(absolute)
+        path = os.path.relpath(absolute, repository.root).replace(os.sep, "/")
+        path = "" if path == "." else path
+    if args.config is not None:
+        with open(os.path.join(context.cwd, args.config), "rb") as stream:
+            repository.extra = ((args.config, stream.read()),)
+    repository.default_remote = args.remote
+    repository.remote_config = parse_remote_config(args.remote_config)
+    if args.rev and repository.git is None:
+        raise NoGitError(f"cannot look at '{args.rev}' in '{args.url}': it is not in Git")
+    return repository, path
+
+
+def short_size(size: int | None) -> str:
+    """Returns a size with three digits and a letter for powers of 1024; "" where it is not known.
+
+    Source: DVC 3.67.1.
+    """
+    if size is None:
+        return ""
+    if size < 1024:
+        return str(size)
+    number = float(size)
+    for letter in "kMGTPE":
+        number /= 1024
+        if number < 999.5 or letter == "E":
+            break
+    digits = 2 if number < 9.995 else 1 if number < 99.95 else 0
+    return f"{number:.{digits}f}{letter}"
