@@ -31,6 +31,10 @@ class Result(NamedTuple):
     out: str
     err: str
 
+    def crashed(self) -> bool:
+        """Says whether the program met something that it had not thought of."""
+        return "Traceback" in self.err or "unexpected" in self.err or "Exception" in self.err
+
 
 class Entry(NamedTuple):
     """One name in a snapshot: what it is, its permission bits, and its bytes or the target of the link."""
@@ -93,7 +97,8 @@ class Arena:
 
     def environment(self) -> dict[str, str]:
         """Returns a small environment that knows nothing of the person who runs the tests."""
-        return {
+        search = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
+        return search | {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": self.home,
             "XDG_CONFIG_HOME": os.path.join(self.home, ".config"),

@@ -95,7 +95,7 @@ def test_a_file_that_changes_while_it_is_added_never_makes_a_false_object(
             continue
         state = arena.snapshot()
         found = false_objects(state)
-        if "Traceback" in result.err:
+        if result.crashed():
             found.append(result.err)
         if result.status == 0:
             found += unbacked_metafiles(state)

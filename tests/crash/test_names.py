@@ -105,7 +105,7 @@ def test_a_name_with_control_characters_makes_the_round_or_is_refused_in_one_lin
     write(os.path.join(os.fsencode(arena.path("data")), b"plain"), b"plain")
     before = tree(arena.path("data"))
     added = arena.kist("add", "data")
-    assert "Traceback" not in added.err
+    assert not added.crashed()
     assert tree(arena.path("data")) == before
     if added.status != 0:
         assert not os.path.exists(arena.path("data.dvc"))
@@ -125,7 +125,7 @@ def test_a_single_file_with_control_characters_is_ignored_by_git_or_refused(
     worlds.empty(arena)
     write(os.path.join(os.fsencode(arena.repo), name), b"odd")
     added = arena.kist("add", "--", os.fsdecode(name))
-    assert "Traceback" not in added.err
+    assert not added.crashed()
     if added.status == 0:
         assert ignored(arena, name)
         assert arena.kist("status").status == 0
@@ -215,13 +215,13 @@ def test_what_is_no_file_is_named_and_nothing_hangs(arena: Arena, kind: str) -> 
     result = arena.kist("add", "data")
     assert result.status != 0
     assert "odd" in result.err
-    assert "Traceback" not in result.err
+    assert not result.crashed()
     assert not os.path.exists(arena.path("data.dvc"))
     os.unlink(arena.path("data/odd"))
     assert arena.kist("add", "data").status == 0
     make_special(arena, kind, "data/odd")
     looked = arena.kist("status")
-    assert "Traceback" not in looked.err
+    assert not looked.crashed()
     assert looked.status != 0 or "up to date" not in looked.out
 
 
@@ -232,7 +232,7 @@ def test_a_target_that_is_no_file_is_named(arena: Arena, kind: str) -> None:
     result = arena.kist("add", "odd")
     assert result.status != 0
     assert "odd" in result.err
-    assert "Traceback" not in result.err
+    assert not result.crashed()
     assert not os.path.exists(arena.path("odd.dvc"))
 
 

@@ -30,7 +30,7 @@ def test_unsaved_edits_of_a_tracked_folder_are_kept(arena: Arena, command: str, 
     assert read(arena.path("data/a.txt")) == b"not stored anywhere"
     assert result.status != 0
     assert "data" in result.err
-    assert "Traceback" not in result.err
+    assert not result.crashed()
 
 
 @pytest.mark.parametrize("command", ["checkout", "pull"])
@@ -102,7 +102,7 @@ def test_pushing_to_a_file_instead_of_a_folder_fails(arena: Arena) -> None:
         stream.write(b"I am a file")
     result = arena.kist("push")
     assert result.status != 0
-    assert "Traceback" not in result.err
+    assert not result.crashed()
     assert arena.remote in result.err or "store" in result.err
     assert read(arena.remote) == b"I am a file"
 
@@ -113,7 +113,7 @@ def test_getting_from_a_remote_that_is_not_there_fails(arena: Arena, command: st
     remove_tree(arena.remote)
     result = arena.kist(command)
     assert result.status != 0
-    assert "Traceback" not in result.err
+    assert not result.crashed()
     assert objects(arena.snapshot(), CACHE) == {}
     assert not os.path.exists(arena.path("model.bin"))
 

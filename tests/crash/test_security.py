@@ -70,7 +70,7 @@ def test_a_manifest_cannot_lead_out_of_its_folder(arena: Arena, relpath: str, co
     hooks = os.listdir(arena.path(".git/hooks"))
     config = snapshot(arena.path(".git")).get("config")
     result = arena.kist(command)
-    assert "Traceback" not in result.err
+    assert not result.crashed()
     assert outside(arena.snapshot()) == before
     assert os.listdir(arena.path(".git/hooks")) == hooks
     assert snapshot(arena.path(".git")).get("config") == config
@@ -100,7 +100,7 @@ def test_an_output_cannot_lie_outside_or_in_git_or_in_dvc(arena: Arena, path: st
     hooks = os.listdir(arena.path(".git/hooks"))
     for command in (("pull",), ("checkout",), ("checkout", "--force")):
         result = arena.kist(*command)
-        assert "Traceback" not in result.err
+        assert not result.crashed()
         assert result.status != 0, command
     assert outside(arena.snapshot()) == before
     assert os.listdir(arena.path(".git/hooks")) == hooks
@@ -115,7 +115,7 @@ def test_an_output_below_a_link_that_git_tracks_is_not_written_through_it(arena:
     arena.write("evil.dvc", metafile(store_object(arena, EVIL), "linked/pwned"))
     for command in (("pull",), ("checkout", "--force")):
         result = arena.kist(*command)
-        assert "Traceback" not in result.err
+        assert not result.crashed()
         assert result.status != 0
     assert os.listdir(elsewhere) == []
 
@@ -130,7 +130,7 @@ def test_a_link_inside_a_tracked_folder_is_not_written_through(arena: Arena) -> 
     os.mkdir(arena.path("data"))
     os.symlink(elsewhere, arena.path("data/sub"))
     result = arena.kist("pull")
-    assert "Traceback" not in result.err
+    assert not result.crashed()
     assert os.listdir(elsewhere) == []
 
 
@@ -152,7 +152,7 @@ def test_a_digest_that_is_a_path_reads_no_file(arena: Arena, oid: str) -> None:
     arena.write("data.dvc", f'outs:\n- md5: "{oid}"\n  hash: md5\n  path: data\n'.encode())
     for command in (("pull",), ("checkout",), ("push",), ("fetch",)):
         result = arena.kist(*command)
-        assert "Traceback" not in result.err
+        assert not result.crashed()
         assert result.status != 0, command
     assert not os.path.lexists(arena.path("data"))
     state = arena.snapshot()
@@ -165,7 +165,7 @@ def test_a_member_digest_that_is_a_path_reads_no_file(arena: Arena) -> None:
     arena.write("data.dvc", metafile(store_object(arena, manifest, suffix=".dir"), "data"))
     result = arena.kist("pull")
     assert result.status != 0
-    assert "Traceback" not in result.err
+    assert not result.crashed()
     assert not os.path.exists(arena.path("data/stolen"))
     assert arena.kist("push").status != 0
 
@@ -206,7 +206,7 @@ def test_a_hostile_metafile_runs_nothing_and_ends_in_little_memory(
         arena.write("dvc.yaml", b"stages:\n  one:\n    cmd: touch pwned\n    outs: [data]\n")
     for command in ("status", "checkout"):
         result = arena.run((*KIST, command), before=little_memory, timeout_s=60)
-        assert "Traceback" not in result.err
+        assert not result.crashed()
         assert "MemoryError" not in result.err
         assert result.status >= 0
     assert not os.path.exists(arena.path("pwned"))
@@ -238,7 +238,7 @@ def test_commands_that_read_or_move_data_run_no_stage(arena: Arena) -> None:
         ("diff",),
     ):
         result = arena.kist(*command)
-        assert "Traceback" not in result.err, command
+        assert not result.crashed(), command
     assert [name for name in os.listdir(arena.repo) if name.startswith("pwned")] == []
 
 
@@ -267,7 +267,7 @@ def test_an_address_that_is_an_option_or_a_command_is_not_executed(arena: Arena,
     arena.write(".dvc/config", f"[core]\n    remote = x\n['remote \"x\"']\n    url = {url}\n".encode())
     for command in (("list", "--", url), ("du", "--", url), ("push",), ("pull",), ("status", "-c")):
         result = arena.kist(*command)
-        assert "Traceback" not in result.err, command
+        assert not result.crashed(), command
     everywhere = [name for _, folders, names in os.walk(arena.work) for name in (*folders, *names)]
     assert [
         name for name in everywhere if "pwned" in name and "upload" not in name and "Proxy" not in name

@@ -30,7 +30,7 @@ def complaints(result: Result, world: World, expected: int, number: signal.Signa
         false_objects(world.now) + half_metafiles(world) + unbacked_metafiles(world.now) + stray_names(world)
     )
     lines += lost_data(world.now, worlds.both_versions())
-    if "Traceback" in result.err or "Exception" in result.err:
+    if result.crashed():
         lines.append(f"a traceback: {result.err}")
     # The last calls come after the work is done: then the command may as well succeed, or be ended by the signal.
     done = not lasting_differences(world.new, world.now, is_lasting)

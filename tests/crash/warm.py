@@ -36,9 +36,10 @@ class Warm:
         self._out = os.path.join(folder, "out")
         self._err = os.path.join(folder, "err")
         self._pending = b""
+        search = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
         self._server = subprocess.Popen(
             [sys.executable, "-P", os.path.abspath(__file__)],
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "LD_PRELOAD": library},
+            env=search | {"LC_ALL": "C.UTF-8", "LD_PRELOAD": library},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
