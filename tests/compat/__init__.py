@@ -1,0 +1,1 @@
+"""Kist beside the real DVC, on equal trees."""
