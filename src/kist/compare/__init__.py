@@ -1,1 +1,1 @@
-"""Pure differences between trees."""
+"""Pure differences between trees; used by the command line and later by the hub."""

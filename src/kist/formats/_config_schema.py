@@ -183,7 +183,7 @@ _SSH: dict[str, Type] = {
     "allow_agent": BOOL,
     "max_sessions": INT,
 }
-_HDFS: dict[str, Type] = {"user": TEXT, "kerb_ticket": TEXT, "replication": INT}
+_HDFS: dict[str, Type] = {"user": TEXT, "kerb_ticket": TEXT, "replication": IMPOSSIBLE}
 _WEBHDFS: dict[str, Type] = {
     "kerberos": BOOL,
     "kerberos_principal": TEXT,

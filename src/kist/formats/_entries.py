@@ -6,7 +6,7 @@ Not here: the files around them (metafile, lockfile). Implements docs/spec/metaf
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any, NamedTuple, NoReturn
 
 from kist.errors import FormatError
@@ -72,12 +72,14 @@ class Source(NamedTuple):
         line, column = yaml.locate(self.data, path) or (None, None)
         raise self.error(self.name, cause, line=line, column=column, hint=hint)
 
-    def mapping(self, value: Any, path: Path, keys: Iterable[str] | None = None) -> dict[str, Any]:
+    def mapping(self, value: Any, path: Path, keys: Set[str] | None = None) -> dict[str, Any]:
         """Returns `value` if it is a mapping with known keys only."""
         if not isinstance(value, dict):
             self.fail(path, f"expected a mapping{_at(path)}, found {kind(value)}")
         if keys is not None:
-            for key in value.keys() - keys:
+            for key in value:
+                if key in keys:
+                    continue
                 self.fail((*path, key), f"key '{key}' is not known{_at(path)}{_suggestion(key, keys)}")
         return value
 
@@ -120,7 +122,7 @@ def _at(path: Path) -> str:
     return f" in {words[0]} {words[1]}" if words[0].startswith("item") else f" in {words[0]}"
 
 
-def _suggestion(key: Any, keys: Iterable[str]) -> str:
+def _suggestion(key: Any, keys: Set[str]) -> str:
     # Deferred: only for a message.
     from difflib import get_close_matches
 

@@ -252,20 +252,16 @@ class _Reader:
         parts = [text.rstrip(" ")]
         while at < len(self.tokens) and len(self.tokens[at][0]) > indent:
             line = self.lines()[at].strip(" ")
-            if not line:
-                if len(self.tokens[min(self.skip(at), len(self.tokens) - 1)][0]) > indent:
-                    raise NotPlain
-                break
-            if line[0] == "#":
+            if not line or line[0] == "#":
                 break
             if " #" in line:
                 raise NotPlain
             parts.append(line)
             at += 1
-        if len(parts) > 1 and at < len(self.tokens) and not self.lines()[at].strip(" "):
-            following = self.skip(at)
-            if following < len(self.tokens) and len(self.tokens[following][0]) > indent:
-                raise NotPlain
+        # Empty lines inside of a text are newlines; after a comment, more of the text is an error.
+        following = self.skip(at)
+        if following > at and following < len(self.tokens) and len(self.tokens[following][0]) > indent:
+            raise NotPlain
         return _resolve(_checked(" ".join(parts))), at
 
     def quoted(self, text: str, at: int, indent: int, body: re.Pattern[str]) -> tuple[str, int]:

@@ -54,8 +54,3 @@ def output_notices(name: str, entry: dict[str, Any]) -> list[str]:
             f"{place}: 'live' has no effect, list its files under 'metrics' and 'plots' in dvc.yaml"
         )
     return notices
-
-
-def has_single_stage_keys(value: dict[str, Any]) -> bool:
-    """Says whether a metafile's mapping is of a single-stage file, which DVC 3 refuses."""
-    return "cmd" in value

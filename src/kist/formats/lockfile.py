@@ -6,7 +6,7 @@ section 7.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from kist.formats import yaml
 from kist.formats._entries import (
@@ -26,6 +26,7 @@ __all__ = ["LockfileError", "parse_lockfile", "render_lockfile"]
 
 SCHEMA = "2.0"
 
+_STAGE_INDENT = 2
 _DEFAULT_PARAMS_FILE = "params.yaml"
 _FILE_KEYS = frozenset({"schema", "datasets", "stages"})
 _STAGE_KEYS = frozenset({"cmd", "deps", "params", "outs"})
@@ -127,32 +128,117 @@ def render_lockfile(lock: Lockfile, previous: bytes | None = None) -> bytes:
     """Returns the bytes of a `dvc.lock` that says `lock`, always in schema 2.0.
 
     Args:
-        previous: the file's bytes until now: comments and order are kept, stages that did not change are left as
-            they are, and a file that already says `lock` keeps its bytes.
+        previous: the file's bytes until now. Stages that did not change keep their text; changed ones are written
+            anew under their old key, as DVC does; comments outside of them stay. A file that already says `lock`
+            keeps its bytes.
     Raises:
         LockfileError, kist.formats.yaml.YamlError: `previous` cannot be read.
     """
     if previous is None:
-        return yaml.dump(_lock_value(lock, None, {}))
+        return yaml.dump(_lock_value(lock, {}))
     source = Source("dvc.lock", previous, LockfileError)
     value = yaml.load(previous, name=source.name)
     before = _read(value, source)
     if before == lock:
         return previous
     if not _has_schema(value):
-        return yaml.dump(_lock_value(lock, None, {}))
-    changed = _lock_value(lock, before, value.get("stages", {}))
-    return yaml.edit_loaded(previous, value, changed, name=source.name)
+        return yaml.dump(_lock_value(lock, {}))
+    unchanged = {
+        name: value["stages"][name] for name, stage in lock.stages.items() if before.stages.get(name) == stage
+    }
+    new_value = _lock_value(lock, unchanged)
+    spliced = _splice(previous, list(before.stages), new_value["stages"], unchanged)
+    if spliced is not None and _says(spliced, new_value):
+        return spliced
+    return yaml.edit_loaded(previous, value, new_value, name=source.name)
 
 
-def _lock_value(lock: Lockfile, before: Lockfile | None, stages: dict[str, Any]) -> dict[str, Any]:
-    """Returns the mapping of the whole file; stages that equal those `before` are taken from there."""
+def _says(data: bytes, value: dict[str, Any]) -> bool:
+    try:
+        return bool(yaml.load(data, name="dvc.lock") == value)
+    except yaml.YamlError:
+        return False
+
+
+def _splice(
+    previous: bytes, names: list[str], stages: dict[str, Any], unchanged: dict[str, Any]
+) -> bytes | None:
+    """Returns `previous` with the texts of changed stages replaced; None for a file that is not laid out as DVC does.
+
+    The caller reads the result to see whether it is right: here lines are taken for what they look like.
+
+    Args:
+        names: the stages of `previous`, in file order.
+        stages: the new values.
+        unchanged: those of them whose text stays.
+    """
+    lines = previous.decode("utf-8", "replace").replace("\r\n", "\n").splitlines(keepends=True)
+    blocks = _stage_blocks(lines)
+    if blocks is None or len(blocks.starts) != len(names) or not lines[-1].endswith("\n") or not stages:
+        return None
+    parts = lines[: blocks.first]
+    ends = [*blocks.starts[1:], blocks.end]
+    for name, start, end in zip(names, blocks.starts, ends, strict=True):
+        if name in unchanged:
+            parts += lines[start:end]
+        elif name in stages:
+            key = next(at for at in range(start, end) if not _is_comment(lines[at]))
+            body = next((at for at in range(key + 1, end) if not _is_comment(lines[at])), end)
+            parts += [*lines[start:body], _stage_text(name, stages[name]).split("\n", 1)[1]]
+    parts += [_stage_text(name, stage) for name, stage in stages.items() if name not in names]
+    return "".join(parts + lines[blocks.end :]).encode()
+
+
+class _Blocks(NamedTuple):
+    """Where the stages stand: the line after `stages:`, the first line of each with the comments above it, the end."""
+
+    first: int
+    starts: list[int]
+    end: int
+
+
+def _stage_blocks(lines: list[str]) -> _Blocks | None:
+    head = next((at for at, line in enumerate(lines) if line.split("#")[0].rstrip() == "stages:"), None)
+    if head is None:
+        return None
+    starts: list[int] = []
+    # Comments right above a stage, and not deeper than its key, go with it.
+    above = at = head + 1
+    for at, line in enumerate(lines[head + 1 :], start=head + 1):
+        indent = len(line) - len(line.lstrip(" "))
+        if _is_comment(line):
+            if indent > _STAGE_INDENT or line.isspace():
+                above = at + 1
+            continue
+        if indent == 0:
+            return _Blocks(head + 1, starts, above)
+        if indent < _STAGE_INDENT or (indent > _STAGE_INDENT and not starts):
+            return None
+        if indent == _STAGE_INDENT:
+            starts.append(above)
+        above = at + 1
+    return _Blocks(head + 1, starts, len(lines))
+
+
+def _is_comment(line: str) -> bool:
+    return line.lstrip(" ")[:1] in ("#", "\n")
+
+
+def _stage_text(name: str, value: Any) -> str:
+    return yaml.dump({"stages": {name: value}}).decode().split("\n", 1)[1]
+
+
+def _lock_value(lock: Lockfile, unchanged: dict[str, Any]) -> dict[str, Any]:
+    """Returns the mapping of the whole file.
+
+    Args:
+        unchanged: values of stages that are taken as they are.
+    """
     value: dict[str, Any] = {"schema": SCHEMA}
     if lock.datasets:
         value["datasets"] = list(lock.datasets)
-    unchanged = before.stages if before is not None else {}
     value["stages"] = {
-        name: stages[name] if unchanged.get(name) == stage else _stage_value(stage)
+        name: unchanged[name] if name in unchanged else _stage_value(stage)
         for name, stage in lock.stages.items()
     }
     return value

@@ -155,6 +155,37 @@ def member_oids(data: bytes, *, name: str) -> set[str]:
     return parse_manifest(data, name=name).oids()
 
 
+def compare_manifests(old: bytes, new: bytes, *, name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns what only the old and what only the new manifest names: relative path -> md5.
+
+    Only items that differ are taken apart, so that two versions of a large directory are compared in a few hundredths
+    of a second.
+
+    Raises: ManifestError.
+    """
+    pieces = []
+    for data in (old, new):
+        text = data.decode("ascii") if data.isascii() else ""
+        is_plain = text.startswith(_START) and text.endswith(_END)
+        pieces.append(set(text[len(_START) : -len(_END)].split(_BETWEEN)) if is_plain else None)
+    before, after = pieces
+    if before is None or after is None:
+        first, second = (
+            dict(parse_manifest(old, name=name).files()),
+            dict(parse_manifest(new, name=name).files()),
+        )
+        return _only(first, second), _only(second, first)
+    found = []
+    for items in (before - after, after - before):
+        data = (_START + _BETWEEN.join(items) + _END).encode("ascii") if items else b"[]"
+        found.append(dict(parse_manifest(data, name=name).files()))
+    return found[0], found[1]
+
+
+def _only(first: dict[str, str], second: dict[str, str]) -> dict[str, str]:
+    return {relpath: oid for relpath, oid in first.items() if second.get(relpath) != oid}
+
+
 def _split(text: str) -> list[tuple[str, str]] | None:
     """Returns (relpath, md5) pairs of a manifest in DVC's own spelling, or None for any other spelling."""
     if text == "[]":

@@ -15,6 +15,7 @@ from kist.base.progress import Progress, SilentProgress
 from kist.errors import InputError, NotARepositoryError
 from kist.formats.records import LEGACY_MD5, MD5
 from kist.store.loose import LooseStore, sweep_staging
+from kist.store.presence import Presence
 from kist.store.statindex import StatIndex
 from kist.store.trust import Trust
 from kist.workspace.ignores import GITIGNORE, IgnoreTree
@@ -175,6 +176,10 @@ class Repository:
     def trust(self, store: LooseStore) -> Trust:
         """Returns the trust records of a store."""
         return Trust(self.index, store)
+
+    def presence(self, store: LooseStore) -> Presence:
+        """Returns what is known of whole directories in a store."""
+        return Presence(self.index, store)
 
     @property
     def ignores(self) -> IgnoreTree:

@@ -40,9 +40,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     try:
         view = listing.View(repository, rev=args.rev, dvc_only=args.dvc_only, remote=args.remote)
         is_dir = view.is_dir(path)
-        label = args.path or "."
-        if args.tree or (args.recursive and args.level == 0):
-            _print_tree(context, args, view, path if is_dir else None, label)
+        if args.tree:
+            _print_tree(context, args, view, path if is_dir else None, args.path or ".")
+            return 0
+        if args.recursive and args.level == 0 and is_dir:
+            context.console.out(posixpath.basename(path) or ".")  # as DVC
             return 0
         if not is_dir:
             _print_entries(context, args, listing.single(view, path))
@@ -53,11 +55,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
             rows = listing.entries(view, found, path)
             if prefix is not None:
                 rows = [row._replace(path=_shown(row.path, prefix)) for row in rows]
+                rows.sort(key=lambda row: row.path)
             _print_entries(context, args, rows)
         else:
             names = listing.paths(found, path)
             if prefix is not None:
-                names = [_shown(name, prefix) for name in names]
+                names = sorted(_shown(name, prefix) for name in names)
             if names:
                 context.console.out("\n".join(names))
     finally:

@@ -1,0 +1,135 @@
+"""`kist diff`: how data differs between two revisions, or a revision and the workspace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+    from kist.cli.context import Context
+    from kist.compare.entries import Changed
+    from kist.repo.diff import DiffResult
+    from kist.repo.repository import Repository
+
+_SHORT = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds DVC's options of `diff`."""
+    parser.add_argument("a_rev", nargs="?", default="HEAD", help="The old revision; default: HEAD.")
+    parser.add_argument("b_rev", nargs="?", help="The new revision; default: the workspace.")
+    parser.add_argument(
+        "--targets", nargs="*", metavar="PATH", default=[], help="Only these files or directories."
+    )
+    parser.add_argument("--json", action="store_true", help="Print JSON, in DVC's shape.")
+    parser.add_argument("--show-hash", action="store_true", help="Also print content ids.")
+    parser.add_argument("--md", action="store_true", help="Print a Markdown table.")
+    parser.add_argument("--hide-missing", action="store_true", help="Leave out what the cache does not have.")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Returns 0."""
+    from kist.repo.diff import diff
+
+    repository = context.repository()
+    result = diff(repository, args.a_rev, args.b_rev, args.targets, hide_missing=args.hide_missing)
+    if context.as_json:
+        context.console.data_json(_document(repository, result, show_hash=args.show_hash))
+    elif args.md:
+        _print_markdown(context, _lines(repository, result), show_hash=args.show_hash)
+    else:
+        _print_text(context, _lines(repository, result), show_hash=args.show_hash)
+    return 0
+
+
+def _shown(repository: Repository, path: str) -> str:
+    return repository.shown(path) + ("/" if path.endswith("/") else "")
+
+
+def _document(repository: Repository, result: DiffResult, *, show_hash: bool) -> dict[str, Any]:
+    found = result.differences
+    if not (any(found) or result.not_in_cache):
+        return {}
+
+    def entry(item: Changed) -> dict[str, Any]:
+        path: Any = _shown(repository, item.path)
+        if item.new_path is not None:
+            path = {"old": path, "new": _shown(repository, item.new_path)}
+        document = {"path": path}
+        if show_hash:
+            is_one = item.old is None or item.new is None or item.new_path is not None
+            document["hash"] = (item.old or item.new) if is_one else {"old": item.old, "new": item.new}
+        return document
+
+    document: dict[str, Any] = {
+        "added": [entry(item) for item in found.added],
+        "deleted": [entry(item) for item in found.deleted],
+        "modified": [entry(item) for item in found.modified],
+        "renamed": [entry(item) for item in found.renamed],
+        "not in cache": [],
+    }
+    for path, oid in result.not_in_cache:
+        document["not in cache"].append(
+            {"path": _shown(repository, path), **({"hash": oid} if show_hash else {})}
+        )
+    return document
+
+
+def _lines(repository: Repository, result: DiffResult) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Returns (word, [(ids, path)]) in DVC's order."""
+    found = result.differences
+
+    def line(item: Changed) -> tuple[str, str]:
+        path = _shown(repository, item.path)
+        if item.new_path is not None:
+            return (item.old or "")[:_SHORT], f"{path} -> {_shown(repository, item.new_path)}"
+        ids = [oid[:_SHORT] for oid in (item.old, item.new) if oid is not None]
+        return "..".join(ids), path
+
+    return [
+        ("added", [line(item) for item in found.added]),
+        ("deleted", [line(item) for item in found.deleted]),
+        ("renamed", [line(item) for item in found.renamed]),
+        ("modified", [line(item) for item in found.modified]),
+        ("not in cache", [(oid[:_SHORT], _shown(repository, path)) for path, oid in result.not_in_cache]),
+    ]
+
+
+def _print_text(
+    context: Context, groups: list[tuple[str, list[tuple[str, str]]]], *, show_hash: bool
+) -> None:
+    counts = []
+    colours = {
+        "added": "green",
+        "deleted": "red",
+        "renamed": "green",
+        "modified": "yellow",
+        "not in cache": "yellow",
+    }
+    for word, lines in groups:
+        if not lines:
+            continue
+        context.console.out(context.console.paint(word.capitalize() + ":", colours[word]))
+        for ids, path in lines:
+            context.console.out(f"    {ids}  {path}" if show_hash else f"    {path}")
+        context.console.out()
+        files = sum(not path.endswith("/") for _, path in lines)
+        if files:
+            counts.append(f"{files} {word}")
+    if counts:
+        context.console.out("files summary: " + ", ".join(counts))
+
+
+def _print_markdown(
+    context: Context, groups: list[tuple[str, list[tuple[str, str]]]], *, show_hash: bool
+) -> None:
+    rows = [("Status", "Hash", "Path")]
+    rows += [(word, ids, path.replace("|", "\\|")) for word, lines in groups for ids, path in lines]
+    columns = (0, 1, 2) if show_hash else (0, 2)
+    widths = {column: max(len(row[column]) for row in rows) for column in columns}
+    for at, row in enumerate(rows):
+        context.console.out("| " + " | ".join(row[column].ljust(widths[column]) for column in columns) + " |")
+        if at == 0:
+            context.console.out("|" + "|".join("-" * (widths[column] + 2) for column in columns) + "|")
+    context.console.out()
