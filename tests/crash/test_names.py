@@ -140,11 +140,10 @@ def test_twins_long_paths_and_names_of_our_own_files_make_the_whole_round(arena:
     files = {
         b"Case": b"upper", b"case": b"lower", b"CASE/x": b"folder",
         "é".encode(): b"composed", unicodedata.normalize("NFD", "é").encode(): b"decomposed",
-        b"%s/deep" % long: b"deep", b".gitignore": b"/nothing\n", b"x.dvc": b"not a metafile: [",
-        b"dvc.yaml": b"stages: {",
-        b"dvc.lock": b"}{", b"sub/.gitignore": b"*\n", b"sub/kept": b"kept", b"sub/y.dvc": b"",
-        b"data.dvc": b"same name",
-        b".kist-looks-like-a-temp.tmp": b"mine", b"cache/files/md5/ab/cdef": b"looks like an object",
+        b"%s/deep" % long: b"deep", b".gitignore": b"/nothing\n", b"x.dvc": b"outs: []\n",
+        b"dvc.yaml": b"stages: {}\n", b"dvc.lock": b"schema: '2.0'\n", b"sub/.gitignore": b"*\n", b"sub/kept": b"kept",
+        b"sub/y.dvc": b"{}\n", b"data.dvc": b"outs: []\n", b".kist-looks-like-a-temp.tmp": b"mine",
+        b"cache/files/md5/ab/cdef": b"looks like an object",
     }  # fmt: skip
     for rel, content in files.items():
         write(os.path.join(os.fsencode(arena.path("data")), rel), content)
@@ -154,6 +153,20 @@ def test_twins_long_paths_and_names_of_our_own_files_make_the_whole_round(arena:
     target = clone(arena)
     assert arena.kist("pull", cwd=target).status == 0
     assert tree(os.path.join(target, "data")) == files
+
+
+def test_what_lies_in_a_tracked_folder_is_data_whatever_its_name(arena: Arena) -> None:
+    worlds.added(arena)
+    files = {b"x.dvc": b"not a metafile: [", b"dvc.yaml": b"stages: {", b"dvc.lock": b"}{", b"sub/y.dvc": b""}
+    for rel, content in files.items():
+        write(os.path.join(os.fsencode(arena.path("data")), rel), content)
+    before = tree(arena.path("data"))
+    for command in (("status",), ("add", "data"), ("push",), ("status",)):
+        result = arena.kist(*command)
+        assert result.status == 0, (command, result)
+    target = clone(arena)
+    assert arena.kist("pull", cwd=target).status == 0
+    assert tree(os.path.join(target, "data")) == before
 
 
 @pytest.mark.parametrize("link", ["copy", "hardlink", "symlink"])
