@@ -6,7 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from kist.cli.elsewhere import add_repository_arguments, open_from, short_size
-from kist.errors import UsageError
+from kist.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
     from kist.cli.context import Context
     from kist.repo.listing import Entry, View
+
+
+class ListOptionsError(InputError):
+    """Options that contradict each other, or a level below 0. Exit 255, as DVC."""
+
+    code = "list-options"
+    exit_code = 255
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +40,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from kist.repo import listing
 
     if args.tree and context.as_json:
-        raise UsageError("--tree does not go with --json", hint="kist list --recursive --json")
+        raise ListOptionsError("--tree does not go with --json", hint="kist list --recursive --json")
     if args.level is not None and args.level < 0 and (args.tree or args.recursive):
-        raise UsageError("--level must not be negative")
+        raise ListOptionsError("--level must not be negative")
     repository, path = open_from(args, context)
     try:
         view = listing.View(repository, rev=args.rev, dvc_only=args.dvc_only, remote=args.remote)
@@ -44,7 +51,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             _print_tree(context, args, view, path if is_dir else None, args.path or ".")
             return 0
         if args.recursive and args.level == 0 and is_dir:
-            context.console.out(posixpath.basename(path) or ".")  # as DVC
+            context.console.out(posixpath.basename((args.path or ".").rstrip("/")))  # as DVC
             return 0
         if not is_dir:
             _print_entries(context, args, listing.single(view, path))
