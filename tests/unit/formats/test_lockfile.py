@@ -192,6 +192,48 @@ def test_a_rewrite_keeps_comments_and_leaves_unchanged_stages_alone() -> None:
     assert written.decode() == COMMENTED.replace("size: 6", "size: 7") + "  c:\n    cmd: c\n"
 
 
+def test_a_changed_stage_is_written_anew_as_dvc_does() -> None:
+    lock = parse_lockfile(COMMENTED.encode(), name="dvc.lock")
+    stage = lock.stages["b"]._replace(cmd="other")
+    written = render_lockfile(lock._replace(stages={**lock.stages, "b": stage}), COMMENTED.encode()).decode()
+    unsorted = (
+        f"    cmd: two\n    deps:\n    - path: z\n      md5: {HELLO}\n    - path: a\n      md5: {HELLO}\n"
+    )
+    anew = (
+        f"    cmd: other\n    deps:\n    - path: a\n      md5: {HELLO}\n    - path: z\n      md5: {HELLO}\n"
+    )
+    assert written == COMMENTED.replace(unsorted, anew)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "schema: '2.0'\nstages: {a: {cmd: x}, b: {cmd: y}}\n",
+        "schema: '2.0'\nstages:\n    a: # c\n        cmd: x\n    b:\n        cmd: y\n",
+        "schema: '2.0'\nstages:\n  a: {cmd: x}\n  b:\n    cmd: y\n",
+        "schema: '2.0'\nstages:\n  a:\n    cmd: 'x\n\n  z: 1'\n  b:\n    cmd: y\n",
+        "stages:\n  a:\n    cmd: x\n  b:\n    cmd: y\n# last\nschema: '2.0'\n",
+        "schema: '2.0'\nstages:\n  a:\n    cmd: x\n  b:\n    cmd: y",
+        "schema: '2.0'\r\nstages:\r\n  a:\r\n    cmd: x # c\r\n  b:\r\n    cmd: y\r\n",
+    ],
+)
+def test_a_lock_file_of_any_layout_says_the_new_thing_after_a_change(text: str) -> None:
+    lock = parse_lockfile(text.encode(), name="dvc.lock")
+    for name in ("a", "b"):
+        changed = Lockfile({**lock.stages, name: LockedStage("other"), "c": LockedStage(["z"])})
+        written = render_lockfile(changed, text.encode())
+        assert parse_lockfile(written, name="dvc.lock") == changed
+        less = Lockfile({name: lock.stages[name]})
+        assert parse_lockfile(render_lockfile(less, text.encode()), name="dvc.lock") == less
+        assert parse_lockfile(render_lockfile(Lockfile({}), text.encode()), name="dvc.lock") == Lockfile({})
+
+
+def test_comments_between_stages_go_with_the_stage_below() -> None:
+    lock = parse_lockfile(COMMENTED.encode(), name="dvc.lock")
+    written = render_lockfile(Lockfile({"b": lock.stages["b"]}), COMMENTED.encode()).decode()
+    assert written == COMMENTED[: COMMENTED.index("  # the first")]
+
+
 def test_a_removed_stage_vanishes() -> None:
     lock = parse_lockfile(read_golden("3.x.lock"), name="dvc.lock")
     less = Lockfile({"noop": lock.stages["noop"]})
