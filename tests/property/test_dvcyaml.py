@@ -47,7 +47,7 @@ def texts(draw: st.DrawFn, names: dict[str, Any]) -> Text:
                 f"{filled}{word}{shown(names[name])}",
             )
         elif kind == "escaped":
-            written, filled = f"{written}{word}\\${{x}}", f"{filled}{word}${{x}}"
+            written, filled = f"{written}{word}\\${{Q}}", f"{filled}{word}${{Q}}"
         else:
             written, filled = written + word + "|", filled + word + "|"
     return Text(written, filled)
