@@ -208,7 +208,7 @@ def _serve(handler: Handler, reader: int, writer: int) -> None:
                 error.message,
                 error.hint,
             )
-        except Exception:  # the edge of this process: the parent raises it again with the text
+        except Exception:  # noqa: BLE001 - the edge of this process: the parent raises it again with the text
             import traceback
 
             answer = ("error", "other", traceback.format_exc())
@@ -249,7 +249,7 @@ def _read(descriptor: int) -> Any:
     if header is None:
         return None
     body = _read_exactly(descriptor, _HEADER.unpack(header)[0])
-    return None if body is None else marshal.loads(body)
+    return None if body is None else marshal.loads(body)  # noqa: S302 - from our own child, over a private pipe
 
 
 def _read_exactly(descriptor: int, count: int) -> bytes | None:

@@ -15,9 +15,6 @@ class Phase(Protocol):
     def advance(self, files: int = 0, size_bytes: int = 0) -> None:
         """Adds finished work. Cheap: may be called for every file."""
 
-    def expect(self, files: int | None = None, size_bytes: int | None = None) -> None:
-        """Sets or corrects the totals once they are known."""
-
     def __enter__(self) -> Phase: ...
 
     def __exit__(
@@ -36,9 +33,6 @@ class _SilentPhase:
     def advance(self, files: int = 0, size_bytes: int = 0) -> None:
         pass
 
-    def expect(self, files: int | None = None, size_bytes: int | None = None) -> None:
-        pass
-
     def __enter__(self) -> _SilentPhase:
         return self
 
@@ -52,4 +46,5 @@ class SilentProgress:
     """A `Progress` that shows nothing: for tests, libraries and `--quiet`."""
 
     def phase(self, name: str, files: int | None = None, size_bytes: int | None = None) -> Phase:
+        """Returns a phase that shows nothing."""
         return _SilentPhase()

@@ -88,12 +88,6 @@ class _ShownPhase:
         self.files += files
         self.size_bytes += size_bytes
 
-    def expect(self, files: int | None = None, size_bytes: int | None = None) -> None:
-        if files is not None:
-            self.files_total = files
-        if size_bytes is not None:
-            self.size_total = size_bytes
-
     def speed(self, now: float) -> tuple[float, float]:
         """Returns files and bytes a second over the last seconds."""
         self._samples.append((now, self.files, self.size_bytes))

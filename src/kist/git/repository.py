@@ -267,20 +267,6 @@ class GitRepository:
         with self._git.stream(arguments, feed) as stream:
             yield from parse_raw_log(stream.records())
 
-    def used_blobs(self, revs: Sequence[str], suffixes: Sequence[str]) -> dict[str, set[str]]:
-        """Returns every version of every path with these suffixes that `revs` reach: path -> blobs.
-
-        Args: as of `history`. For the versions at certain commits only, without their past, see `trees`.
-        """
-        used: dict[str, set[str]] = {}
-        for change in self.history(revs, suffixes):
-            for path, sha in change.blobs.items():
-                if sha is not None:
-                    used.setdefault(path, set()).add(sha)
-        return used
-
-    # The working tree
-
     def is_tracked(self, paths: Iterable[str]) -> set[str]:
         """Returns those of `paths` that are in the index, or are directories with files in it.
 
@@ -306,10 +292,6 @@ class GitRepository:
         if ignored:
             arguments.append("--ignored=traditional")
         return parse_status(os.fsdecode(self._git.run(arguments)))
-
-    def is_dirty(self, *, untracked: bool = False) -> bool:
-        """Says whether anything differs from the last commit."""
-        return bool(self.status(untracked=untracked))
 
     def ignored(self, paths: Iterable[str]) -> set[str]:
         """Returns those of `paths` that git ignores, as git itself sees it; what it tracks it does not ignore.

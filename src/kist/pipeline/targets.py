@@ -49,18 +49,6 @@ def select_stages(stages: Iterable[ResolvedStage], name: str | None) -> list[Res
     return [stage for stage in stages if name in (stage.name, stage.group)]
 
 
-def shown_address(stage: ResolvedStage, *, directory: str) -> str:
-    """Returns a stage's address as DVC shows it to a person who stands in `directory`.
-
-    Args:
-        directory: relative to the repository's root; "" is the root.
-    """
-    file = posixpath.relpath(stage.file, directory or ".")
-    if stage.address == stage.file:
-        return file
-    return stage.name if file == FILE_NAME else f"{file}:{stage.name}"
-
-
 def _is_metafile(path: str) -> bool:
     name = posixpath.basename(path)
     return name in (FILE_NAME, "Dvcfile") or name.endswith(".dvc")

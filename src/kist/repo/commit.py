@@ -10,22 +10,15 @@ import posixpath
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from kist.errors import InputError
 from kist.formats.metafile import with_checksum
 from kist.formats.records import Metafile
 from kist.repo.collect import Stage
 from kist.repo.metafiles import Changes
 from kist.repo.targets import select
-from kist.repo.tracking import store_paths, updated_output
+from kist.repo.tracking import CannotCommitError, store_paths, updated_output
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
-
-
-class CannotCommitError(InputError):
-    """A stage cannot be committed: its data is missing, or it changed and nobody confirmed."""
-
-    code = "cannot-commit"
 
 
 def commit(

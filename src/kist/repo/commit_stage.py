@@ -14,10 +14,9 @@ from kist.formats.lockfile import parse_lockfile, render_lockfile
 from kist.formats.params import MISSING, lookup, parse_params
 from kist.formats.records import MD5, Dependency, Digest, LockedStage, Lockfile, Output
 from kist.repo.collect import LOCK_FILE, Stage
-from kist.repo.commit import CannotCommitError
 from kist.repo.data import digest_of, look_at
 from kist.repo.metafiles import Changes, read_bytes
-from kist.repo.tracking import store_paths, updated_output
+from kist.repo.tracking import CannotCommitError, store_paths, updated_output
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository

@@ -191,3 +191,12 @@ def names_match_legacy(repository: Repository, look: Look, digest: Digest) -> bo
             if bytes.fromhex(recorded[relpath]) not in ids:
                 return False
     return True
+
+
+def is_as_recorded(repository: Repository, look: Look, digest: Digest) -> bool:
+    """Says whether what is there has the recorded content."""
+    if look.snapshot is None or look.is_dir != digest.is_dir:
+        return False
+    if digest_of(repository, look, algorithm=digest.algorithm) == digest:
+        return not look.snapshot.specials
+    return digest.algorithm == LEGACY_MD5 and names_match_legacy(repository, look, digest)

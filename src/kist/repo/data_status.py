@@ -13,9 +13,8 @@ from kist.compare.entries import compare_entries
 from kist.formats.manifest import Tree
 from kist.formats.records import LEGACY_MD5, MD5, Digest
 from kist.repo.collect import CommitSource, Out, WorkspaceSource, collect
-from kist.repo.data import Look, algorithm_of, digest_of, look_at, readable_tree
+from kist.repo.data import Look, algorithm_of, digest_of, is_as_recorded, look_at, readable_tree
 from kist.repo.diff import recorded
-from kist.repo.status import is_as_recorded
 from kist.repo.targets import Selected
 from kist.repo.transfers import needs_by_remote, open_remote
 

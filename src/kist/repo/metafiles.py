@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from kist.base import atomic
@@ -125,8 +124,3 @@ def read_bytes(path: str) -> bytes | None:
             return stream.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def shown_paths(repository: Repository, paths: Iterable[str]) -> list[str]:
-    """Returns paths as the person would type them here."""
-    return [repository.shown(path) for path in paths]

@@ -13,7 +13,7 @@ from kist.formats.params import parse_params
 from kist.formats.records import LEGACY_MD5, MD5, Dependency, Output
 from kist.pipeline.changes import stage_changes
 from kist.repo.collect import Out, Stage
-from kist.repo.data import Look, algorithm_of, look_at
+from kist.repo.data import Look, algorithm_of, is_as_recorded, look_at
 from kist.repo.metafiles import read_bytes
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ def pipeline_changes(
         looks: what is at the stage's outputs and dependencies, by path and algorithm.
         out_state: the state of an output as `status` names it.
     """
-    from kist.repo.status import is_as_recorded  # the two modules are one subject
-
     assert stage.resolved is not None
 
     def exists(path: str) -> bool:

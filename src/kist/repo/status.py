@@ -16,8 +16,8 @@ from kist.formats.metafile import stage_checksum
 from kist.formats.records import LEGACY_MD5, MD5, Digest
 from kist.remotes.base import Remote
 from kist.repo.collect import Out, Stage
-from kist.repo.data import Look, algorithm_of, digest_of, look_at, names_match_legacy, readable_tree
-from kist.repo.targets import select
+from kist.repo.data import Look, algorithm_of, digest_of, is_as_recorded, look_at, readable_tree
+from kist.repo.targets import select, shown_stage
 from kist.repo.transfers import Scope, needs_by_remote, open_remote, wanted_outputs
 from kist.store.loose import ObjectCorruptError, ObjectMissingError
 from kist.store.presence import Presence
@@ -56,16 +56,8 @@ def status(
     for stage in stages:
         changes = _stage_changes(repository, stage, looks, presences, check_updates=check_updates)
         if changes:
-            found[shown_address(repository, stage)] = changes
+            found[shown_stage(repository, stage)] = changes
     return found, len(stages)
-
-
-def shown_address(repository: Repository, stage: Stage) -> str:
-    """Returns a stage's name as the person types it here: `train`, `sub/dvc.yaml:train`, `data.dvc`."""
-    file = repository.shown(stage.file)
-    if stage.name is None:
-        return file
-    return stage.name if file == "dvc.yaml" else f"{file}:{stage.name}"
 
 
 def stage_status(repository: Repository, stage: Stage) -> list[StatusItem]:
@@ -173,15 +165,6 @@ def out_state(
     if look.snapshot is None:
         return "deleted"
     return None if is_as_recorded(repository, look, digest) else "modified"
-
-
-def is_as_recorded(repository: Repository, look: Look, digest: Digest) -> bool:
-    """Says whether what is there has the recorded content."""
-    if look.snapshot is None or look.is_dir != digest.is_dir:
-        return False
-    if digest_of(repository, look, algorithm=digest.algorithm) == digest:
-        return not look.snapshot.specials
-    return digest.algorithm == LEGACY_MD5 and names_match_legacy(repository, look, digest)
 
 
 def _is_cached(repository: Repository, digest: Digest, look: Look, presences: dict[str, Presence]) -> bool:

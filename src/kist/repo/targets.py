@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base.suggest import closest
 from kist.errors import InputError
+from kist.pipeline.targets import parse_stage_target, select_stages
 from kist.repo.collect import (
     OLD_FILE,
     PIPELINE_FILE,
@@ -172,16 +173,21 @@ def _pick(
 
 
 def _by_name(repository: Repository, stages: Sequence[Stage], target: str) -> list[Stage]:
-    file, colon, name = target.rpartition(":")
-    here = repository.rel(file) if file else posixpath.join(repository.rel("."), PIPELINE_FILE)
-    if not colon and ("/" in target or "." in target.split("@", maxsplit=1)[0]):
+    meant = parse_stage_target(target)
+    if meant is None or meant.name is None:
         return []
-    exact = [stage for stage in stages if stage.file == here and stage.name == name]
-    if exact:
-        return exact
-    return [
-        stage for stage in stages if stage.file == here and stage.name and stage.name.startswith(name + "@")
-    ]
+    file = repository.rel(meant.file)
+    resolved = [stage.resolved for stage in stages if stage.file == file and stage.resolved is not None]
+    chosen = {found.address for found in select_stages(resolved, meant.name)}
+    return [stage for stage in stages if stage.address in chosen]
+
+
+def shown_stage(repository: Repository, stage: Stage) -> str:
+    """Returns a stage's name as the person types it here: `train`, `sub/dvc.yaml:train`, `data.dvc`."""
+    file = repository.shown(stage.file)
+    if stage.name is None:
+        return file
+    return stage.name if file == PIPELINE_FILE else f"{file}:{stage.name}"
 
 
 def _missing(repository: Repository, stages: Sequence[Stage], target: str) -> TargetMissingError:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from kist.errors import InputError
 from kist.formats.manifest import render_manifest
 from kist.formats.records import MD5, Digest, Output
 from kist.repo.data import Look, look_at
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
     from kist.repo.repository import Repository
 
 _ATTEMPTS = 4
+
+
+class CannotCommitError(InputError):
+    """A stage cannot be committed: its data is missing, or it changed and nobody confirmed."""
+
+    code = "cannot-commit"
 
 
 class Tracked(NamedTuple):

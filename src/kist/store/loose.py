@@ -15,7 +15,7 @@ from typing import NamedTuple
 from kist.base import atomic
 from kist.base.listing import list_directory, pack_stat
 from kist.errors import CorruptError, InputError, MissingError
-from kist.formats.records import LEGACY_MD5, MD5
+from kist.formats.records import MD5
 
 OBJECT_MODE = 0o444
 _OID = re.compile(r"[0-9a-f]{32}(\.dir)?")
@@ -47,7 +47,7 @@ class LooseStore(NamedTuple):
 
     Attributes:
         base: the cache or remote folder, absolute.
-        algorithm: MD5 for `files/md5/` below it, LEGACY_MD5 for the old layout right in it.
+        algorithm: MD5 for `files/md5/` below it, `md5-dos2unix` for the old layout right in it.
         shared_group: new folders are group-writable with the group handed down (`cache.shared = group`).
     """
 
@@ -59,11 +59,6 @@ class LooseStore(NamedTuple):
     def root(self) -> str:
         """The folder that holds the 256 prefix folders."""
         return os.path.join(self.base, "files", "md5") if self.algorithm == MD5 else self.base
-
-    @property
-    def key_prefix(self) -> str:
-        """What stands before `ab/cdef...` in a key relative to the base."""
-        return "files/md5/" if self.algorithm == MD5 else ""
 
     def path(self, oid: str) -> str:
         """Returns where an object is, or would be.
@@ -224,11 +219,6 @@ class LooseStore(NamedTuple):
                 return stream.read(len(data) + 1) == data
         except OSError:
             return False
-
-
-def legacy_twin(store: LooseStore) -> LooseStore:
-    """Returns the store of DVC 2.x's objects in the same place."""
-    return store._replace(algorithm=LEGACY_MD5)
 
 
 def remove_staging(path: str) -> None:

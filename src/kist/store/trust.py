@@ -12,8 +12,6 @@ from kist.base.listing import STAT_SIZE
 from kist.store.loose import LooseStore
 from kist.store.statindex import DIGEST_SIZE, FolderRow, StatIndex
 
-PIECE_SIZE = DIGEST_SIZE + STAT_SIZE
-
 
 class Trust:
     """The trust records of one store."""
@@ -38,7 +36,7 @@ class Trust:
         """Adds and replaces records.
 
         Args:
-            pieces: digest and stat record of each object, joined (PIECE_SIZE bytes).
+            pieces: digest and stat record of each object, joined (48 bytes).
             gone: digests of objects that are no longer there, or no longer trusted.
         """
         changed: dict[str, list[bytes]] = {}

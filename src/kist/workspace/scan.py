@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from kist.base.listing import STAT_SIZE, Listing, list_directory, pack_stat, total_size, without_racy
@@ -346,15 +346,3 @@ def directory_oid(snapshot: Snapshot, *, index: StatIndex) -> TreeRow:
     row = TreeRow(oid, snapshot.size_bytes(), snapshot.file_count())
     index.save(MD5, (), trees=[(key, row)])
     return row
-
-
-def iter_files(snapshot: Snapshot) -> Iterator[tuple[str, bytes, bytes]]:
-    """Yields (relative path, stat record, digest) for each file."""
-    for path, row in snapshot.folders.items():
-        prefix = path + "/" if path else ""
-        for at, name in enumerate(row.split()):
-            yield (
-                prefix + name,
-                row.stats[at * STAT_SIZE : (at + 1) * STAT_SIZE],
-                row.digests[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE],
-            )

@@ -6,7 +6,7 @@ import pytest
 
 from kist.formats.dvcyaml import parse_dvcyaml
 from kist.pipeline.resolve import ResolvedStage, resolve
-from kist.pipeline.targets import StageTarget, parse_stage_target, select_stages, shown_address
+from kist.pipeline.targets import StageTarget, parse_stage_target, select_stages
 
 
 @pytest.mark.parametrize(
@@ -56,17 +56,3 @@ def pipeline() -> tuple[ResolvedStage, ...]:
 )
 def test_a_name_means_a_stage_or_a_group(name: str | None, found: list[str]) -> None:
     assert [stage.name for stage in select_stages(pipeline(), name)] == found
-
-
-@pytest.mark.parametrize(
-    ("directory", "shown"),
-    [("w", "b"), ("", "w/dvc.yaml:b"), ("w/x", "../dvc.yaml:b"), ("v", "../w/dvc.yaml:b")],
-)
-def test_an_address_is_shown_from_where_the_person_stands(directory: str, shown: str) -> None:
-    (stage,) = select_stages(pipeline(), "b")
-    assert shown_address(stage, directory=directory) == shown
-
-
-def test_a_single_stage_file_is_shown_by_its_path() -> None:
-    stage = ResolvedStage("w/t.dvc", "w/t.dvc", "w/t.dvc", ".", "x")
-    assert shown_address(stage, directory="v") == "../w/t.dvc"
