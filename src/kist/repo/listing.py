@@ -10,7 +10,7 @@ import os
 import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
-from kist.base.atomic import TEMP_PREFIX, is_temp_name
+from kist.base.atomic import is_temp_name
 from kist.errors import MissingError
 from kist.formats.manifest import Tree, TreeFolder, fingerprint, parse_manifest, tree_of
 from kist.formats.records import LEGACY_MD5, MD5
@@ -78,9 +78,10 @@ class WorkspaceFiles:
             for entry in entries:
                 name = entry.name
                 is_dir = entry.is_dir(follow_symlinks=False)
-                if (asks_all or is_dir or name[0] == ".") and matcher.is_ignored(name, is_dir):
-                    continue
-                if name.startswith(TEMP_PREFIX) and is_temp_name(name):
+                # What is built in, and our temporary files, begins with a dot.
+                if (asks_all or is_dir or name[0] == ".") and (
+                    matcher.is_ignored(name, is_dir) or is_temp_name(name)
+                ):
                     continue
                 found[name] = is_dir
         return found
@@ -438,7 +439,7 @@ def entries(view: View, found: list[Group], top: str) -> list[Entry]:
     for group in found:
         for name in group.names:
             entry = view.entry(group.folder, name, name in group.folders)
-            rows.append(entry._replace(path=entry.path[skip:]) if skip else entry)
+            rows.append(Entry(entry.path[skip:], *entry[1:]) if skip else entry)
     rows.sort(key=_path)
     return rows
 
