@@ -30,8 +30,11 @@ class Remote(Protocol):
     def missing(self, oids: set[str], algorithm: str) -> set[str]:
         """Returns those of `oids` that the remote does not have, by name alone."""
 
-    def has_all(self, manifest: str, algorithm: str, members: Callable[[], set[str]]) -> bool:
-        """Says whether the remote has a manifest and all members, by name; `members` is called when it must ask."""
+    def is_complete(self, manifest: str, algorithm: str) -> bool:
+        """Says whether a manifest and all its members are known to be there, without asking for each."""
+
+    def note_complete(self, manifest: str, algorithm: str) -> None:
+        """Remembers that a manifest and all its members were just seen there."""
 
     def damaged(self, algorithm: str, *, size_of: SizeOf, workers: int) -> set[str]:
         """Returns objects of the remote that can be seen cheaply to be damaged.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 from typing import Any
 
 from kist.base import digests, parallel
@@ -74,9 +73,14 @@ class FolderRemote:
         """Returns those of `oids` that the remote does not have, by name alone."""
         return self.store(algorithm).missing(oids)
 
-    def has_all(self, manifest: str, algorithm: str, members: Callable[[], set[str]]) -> bool:
-        """Says whether the folder has a manifest and all members, by name."""
-        return Presence(self._index, self.store(algorithm)).has_all(manifest, members)
+    def is_complete(self, manifest: str, algorithm: str) -> bool:
+        """Says whether a manifest and all its members are known to be there: no prefix folder changed since."""
+        store = self.store(algorithm)
+        return store.has(manifest) and Presence(self._index, store).is_known(manifest)
+
+    def note_complete(self, manifest: str, algorithm: str) -> None:
+        """Remembers that a manifest and all its members were just seen there."""
+        Presence(self._index, self.store(algorithm)).note(manifest)
 
     def damaged(self, algorithm: str, *, size_of: SizeOf, workers: int) -> set[str]:
         """Returns objects that can be seen cheaply to be damaged, of the share whose turn it is."""

@@ -11,18 +11,25 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base import atomic
-from kist.errors import KistError, MissingError, UnsavedError
-from kist.formats.manifest import Tree, TreeFolder
-from kist.formats.records import LEGACY_MD5, MD5
+from kist.errors import FormatError, KistError, MissingError, UnsavedError
+from kist.formats.manifest import Tree, TreeFolder, compare_manifests
+from kist.formats.records import LEGACY_MD5, MD5, Digest
 from kist.repo import placed
 from kist.repo.collect import Out
 from kist.repo.data import Look, algorithm_of, current_tree, digest_of, look_at, readable_tree
 from kist.repo.targets import Selected, select
 from kist.repo.tracking import link_type
 from kist.store import links
-from kist.store.loose import LooseStore
+from kist.store.loose import LooseStore, ObjectCorruptError, ObjectMissingError
 from kist.transfer.plan import part
-from kist.workspace.checkout import UnsavedFilesError, apply_plan, plan_checkout, refuse_unsaved
+from kist.workspace.checkout import (
+    Plan,
+    UnsavedFilesError,
+    apply_plan,
+    plan_checkout,
+    plan_differences,
+    refuse_unsaved,
+)
 from kist.workspace.scan import remember
 
 if TYPE_CHECKING:
@@ -164,17 +171,23 @@ def _check_out_one(
     is_same = current == digest and (look.snapshot is None or not look.snapshot.specials)
     if is_same and not options.relink and look.is_executable == (output.isexec and not look.is_dir):
         return look
-    folder, name = os.path.split(item.out.path)
-    tree = readable_tree(store, digest, name)
-    if tree is None:
-        _note_unreadable(store, digest.value, item, tally)
-        return look
     if digest.is_dir != look.is_dir and look.snapshot is not None:
         return _replace_kind(repository, item, look, options, tally)
-    if item.inner:
-        tree = _with_part(current_tree(look), part(tree, item.inner), item.inner)
-    root = item.out.path if digest.is_dir else folder
-    changed = _apply(repository, item, look, root, tree, store, options, tally)
+    plan = _quick_plan(repository, item, look, current, store, options)
+    if plan is None:
+        folder, name = os.path.split(item.out.path)
+        tree = readable_tree(store, digest, name)
+        if tree is None:
+            _note_unreadable(store, digest.value, item, tally)
+            return look
+        if item.inner:
+            tree = _with_part(current_tree(look), part(tree, item.inner), item.inner)
+        is_other_mode = look.snapshot is not None and not look.is_dir and look.is_executable != output.isexec
+        root = item.out.path if digest.is_dir else folder
+        plan = plan_checkout(
+            repository.root, root, look.snapshot, tree, relink=options.relink or is_other_mode
+        )
+    changed = _apply(repository, item, look, plan, store, options, tally)
     if changed is None:
         return look
     shown = item.path + "/" if digest.is_dir and not item.inner else item.path
@@ -299,28 +312,45 @@ def _remove_leftovers(
         placed.forget(repository.index, path)
 
 
+def _quick_plan(
+    repository: Repository,
+    item: Selected,
+    look: Look,
+    current: Digest | None,
+    store: LooseStore,
+    options: CheckoutOptions,
+) -> Plan | None:
+    """Returns the plan between two versions of a directory whose manifests are both at hand, else None.
+
+    Only what differs is taken apart: switching costs what changed.
+    """
+    wanted = item.out.output.digest
+    snapshot = look.snapshot
+    if wanted is None or current is None or snapshot is None or not (wanted.is_dir and look.is_dir):
+        return None
+    if item.inner or options.relink or snapshot.specials or not store.has(current.value):
+        return None
+    try:
+        manifests = [store.read(digest.value) for digest in (current, wanted)]
+        only_now, only_wanted = compare_manifests(*manifests, name=item.out.path)
+    except (ObjectMissingError, ObjectCorruptError, FormatError):
+        return None
+    return plan_differences(repository.root, item.out.path, only_now, only_wanted)
+
+
 def _apply(
     repository: Repository,
     item: Selected,
     look: Look,
-    root: str,
-    tree: Tree,
+    plan: Plan,
     store: LooseStore,
     options: CheckoutOptions,
     tally: _Tally,
 ) -> Look | None:
-    """Plans and carries out one output; returns how it looks after, or None when it was left alone."""
+    """Carries out the plan for one output; returns how it looks after, or None when it was left alone."""
     output = item.out.output
-    name = os.path.basename(item.out.path)
-    make_executable = output.isexec and not look.is_dir and tree.get(name) is not None
-    is_other_mode = look.snapshot is not None and not look.is_dir and look.is_executable != output.isexec
-    plan = plan_checkout(
-        repository.root,
-        root,
-        look.snapshot,
-        tree,
-        relink=options.relink or (is_other_mode and not look.is_dir),
-    )
+    is_dir = output.digest is not None and output.digest.is_dir
+    make_executable = output.isexec and not is_dir
     shown = repository.shown(item.path)
     try:
         if not options.force:
@@ -330,15 +360,16 @@ def _apply(
         return None
     if plan.is_empty and look.snapshot is not None:
         return look
-    is_dir = output.digest is not None and output.digest.is_dir
-    target = repository.abspath(root)
-    if is_dir and not os.path.lexists(target) and not tree.folders:
+    target = repository.abspath(plan.root)
+    if is_dir and plan.is_empty and not os.path.lexists(target):
         os.makedirs(target)
     kind = links.COPY
     if plan.file_count():
         near = target if os.path.isdir(target) else repository.root
         kind = link_type(repository, near)
-    trusted = repository.trust(store).records() if kind in links.PROTECTED and not make_executable else {}
+    trusted = {}
+    if kind in links.PROTECTED and not make_executable:
+        trusted = repository.trust(store).records(plan.digests())
     done = apply_plan(
         plan,
         look.snapshot,

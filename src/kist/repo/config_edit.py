@@ -406,7 +406,7 @@ class ConfigEditor:
         candidate = Settings(levels, home=self._home)
         if check is not None:
             candidate.check()
-        if address_of is None or address_of.kind != "remote" or candidate.section(address_of) is None:
+        if address_of is None or address_of.kind != "remote":
             return
         url = candidate.get(address_of, "url")
         if url is None:

@@ -17,7 +17,15 @@ from kist.formats.records import LEGACY_MD5, MD5, Digest
 from kist.store import links
 from kist.store.loose import LooseStore, ObjectCorruptError, ObjectMissingError
 from kist.store.statindex import UNKNOWN
-from kist.workspace.scan import Folder, Snapshot, directory_oid, read_all, scan_directory, scan_file
+from kist.workspace.scan import (
+    Folder,
+    Snapshot,
+    directory_oid,
+    is_known_other,
+    read_all,
+    scan_directory,
+    scan_file,
+)
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
@@ -196,6 +204,12 @@ def names_match_legacy(repository: Repository, look: Look, digest: Digest) -> bo
 def is_as_recorded(repository: Repository, look: Look, digest: Digest) -> bool:
     """Says whether what is there has the recorded content."""
     if look.snapshot is None or look.is_dir != digest.is_dir:
+        return False
+    if (
+        digest.is_dir
+        and digest.algorithm == MD5
+        and is_known_other(look.snapshot, digest.value, index=repository.index)
+    ):
         return False
     if digest_of(repository, look, algorithm=digest.algorithm) == digest:
         return not look.snapshot.specials

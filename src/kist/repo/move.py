@@ -11,6 +11,7 @@ import errno
 import os
 import posixpath
 import shlex
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -70,7 +71,10 @@ def move(repository: Repository, source: str, target: str) -> MoveResult:
     Holds: nothing is ever written over; see the module for what a kill leaves.
     """
     with repository.lock():
-        stages = collect(WorkspaceSource(repository))
+        repository.sweep_now()
+        files = WorkspaceSource(repository)
+        stages = collect(files)
+        atomic.remove_stale(files.temps, time.time())
         item = _find(repository, stages, source)
         plan = _plan(repository, stages, item, target)
         old, new = repository.abspath(plan.source), repository.abspath(plan.target)
@@ -261,5 +265,5 @@ def _rename(repository: Repository, plan: _Move) -> None:
 def _trust_again(repository: Repository, algorithm: str, digest: bytes, before: bytes, now: bytes) -> None:
     """Renews the trust in an object that the moved file is a hard link of: the rename changed its ctime too."""
     trust = repository.trust(repository.store_for(algorithm))
-    if trust.records_of(digest[:1].hex()).get(digest) == before:
+    if trust.records([digest]).get(digest) == before:
         trust.add([digest + now])

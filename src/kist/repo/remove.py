@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import posixpath
 import shlex
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from kist.base import atomic
@@ -20,6 +21,7 @@ from kist.repo.collect import LOCK_FILE, OLD_FILE, PIPELINE_FILE, Stage, Workspa
 from kist.repo.data import algorithm_of, refuse_symlinked_parents
 from kist.repo.metafiles import Changes, read_bytes
 from kist.repo.unprotect import unprotect_paths
+from kist.store.loose import sweep_staging
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
@@ -48,6 +50,7 @@ def remove(repository: Repository, targets: Sequence[str], *, outs: bool = False
         stages: dict[str, Stage] = {}
         for target in targets:
             stages.update((stage.address, stage) for stage in _stages_of(repository, target))
+        _sweep(repository, stages.values())
         changes = Changes(repository)
         for stage in stages.values():
             _remove_data(repository, stage, changes, outs=outs)
@@ -57,6 +60,15 @@ def remove(repository: Repository, targets: Sequence[str], *, outs: bool = False
             else:
                 remove_stage(repository, stage.file, stage.name, changes)
         return changes.finish()
+
+
+def _sweep(repository: Repository, stages: Iterable[Stage]) -> None:
+    """Removes what killed commands left beside the metafiles and the data."""
+    folders = {posixpath.dirname(stage.file) for stage in stages}
+    folders.update(posixpath.dirname(out.path) for stage in stages for out in stage.outs if out.is_inside)
+    repository.sweep_now()
+    for folder in folders - {""}:
+        sweep_staging(repository.abspath(folder), time.time())
 
 
 def _stages_of(repository: Repository, target: str) -> list[Stage]:

@@ -278,11 +278,6 @@ class Settings:
         return self.integer("core", "checksum_jobs")
 
     @property
-    def site_cache_dir(self) -> str | None:
-        """The machine's place for private state, if one is set."""
-        return self._environ.get("DVC_SITE_CACHE_DIR") or self.text("core", "site_cache_dir")
-
-    @property
     def cache_dir(self) -> str | None:
         """The absolute path of the cache, or None for `.dvc/cache`."""
         return self.text("cache", "dir") or None
@@ -297,13 +292,6 @@ class Settings:
     def shared_group(self) -> bool:
         """Whether the cache is written for all members of its group."""
         return (self.text("cache", "shared") or "").lower() == "group"
-
-    @property
-    def slow_link_warning(self) -> bool:
-        """Whether to say that files are copied where links would be possible."""
-        return self.boolean("cache", "slow_link_warning", True)
-
-    # Remotes
 
     @property
     def remotes(self) -> dict[str, RemoteSettings]:

@@ -160,14 +160,14 @@ def out_state(
     look = looks[out.path, algorithm_of(digest)]
     if digest is None or digest.algorithm not in (MD5, LEGACY_MD5):
         return "deleted" if look.snapshot is None else "new"
-    if out.output.use_cache and not _is_cached(repository, digest, look, presences):
+    if out.output.use_cache and not _is_cached(repository, digest, presences):
         return "not in cache"
     if look.snapshot is None:
         return "deleted"
     return None if is_as_recorded(repository, look, digest) else "modified"
 
 
-def _is_cached(repository: Repository, digest: Digest, look: Look, presences: dict[str, Presence]) -> bool:
+def _is_cached(repository: Repository, digest: Digest, presences: dict[str, Presence]) -> bool:
     store = repository.store_for(digest.algorithm)
     if not digest.is_dir:
         return store.has(digest.value)
@@ -176,11 +176,10 @@ def _is_cached(repository: Repository, digest: Digest, look: Look, presences: di
         presence = presences[digest.algorithm] = Presence(repository.index, store)
 
     def members() -> set[str]:
-        if look.snapshot is not None and digest_of(repository, look, algorithm=digest.algorithm) == digest:
-            return look.snapshot.tree().oids()
-        tree = readable_tree(store, digest, "")
-        # A manifest that is damaged is as good as missing.
-        return tree.oids() if tree is not None else {"0" * 32}
+        try:
+            return member_oids(store.read(digest.value), name=digest.value)
+        except (ObjectMissingError, ObjectCorruptError, FormatError):
+            return {"0" * 32}  # a manifest that is damaged is as good as missing
 
     return presence.has_all(digest.value, members)
 
@@ -215,10 +214,14 @@ def cloud_status(
         for algorithm, needs in by_algorithm.items():
             store = repository.store_for(algorithm)
             presence = Presence(repository.index, store)
-            needs = [need for need in needs if not _is_everywhere(repository, need, presence, target)]
+            needs = [need for need in needs if not _is_everywhere(need, presence, target)]
             wanted = {oid for need in needs for oid in _oids(repository, need)}
             here, there = wanted - store.missing(wanted), wanted - target.missing(wanted, algorithm)
             if here == there == wanted:
+                for need in needs:
+                    if need.digest.is_dir and not need.inner:
+                        presence.note(need.digest.value)
+                        target.note_complete(need.digest.value, algorithm)
                 continue
             for need in needs:
                 for path, oid in _named(repository, need):
@@ -228,16 +231,10 @@ def cloud_status(
     return found, names, notes
 
 
-def _is_everywhere(repository: Repository, need: Need, presence: Presence, remote: Remote) -> bool:
-    """Says whether a whole directory is in the cache and on the remote; remembered, so mostly cheap."""
-    if not need.digest.is_dir or need.inner:
-        return False
-
-    def members() -> set[str]:
-        return _oids(repository, need) - {need.digest.value}
-
+def _is_everywhere(need: Need, presence: Presence, remote: Remote) -> bool:
+    """Says whether a whole directory is known to be in the cache and on the remote."""
     oid = need.digest.value
-    return presence.has_all(oid, members) and remote.has_all(oid, need.digest.algorithm, members)
+    return need.digest.is_dir and presence.is_known(oid) and remote.is_complete(oid, need.digest.algorithm)
 
 
 def _word(is_here: bool, is_there: bool) -> str | None:

@@ -135,7 +135,9 @@ def _store_once(
         if look.is_dir and look.snapshot is not None and not store.has(item.digest.value):
             tree = look.snapshot.tree()
             store.write_small(item.digest.value, render_manifest(tree))
-            Presence(repository.index, store).has_all(item.digest.value, tree.oids)
+            Presence(repository.index, store).note(
+                item.digest.value
+            )  # what was known is there, the rest was stored
     return stored, []
 
 
@@ -197,7 +199,7 @@ def _as_symlinks(repository: Repository, snapshot: Snapshot, where: list[tuple[s
         snapshot,
         repository.cache,
         link=links.SYMLINK,
-        trusted=repository.trust(repository.cache).records(),
+        trusted=repository.trust(repository.cache).records(plan.digests()),
         workers=repository.workers,
         progress=repository.progress,
     )

@@ -22,6 +22,7 @@ from kist.repo.collect import Stage, WorkspaceSource, collect
 from kist.repo.data import algorithm_of, look_at
 from kist.store import links
 from kist.store.ingest import FileChangedError
+from kist.store.loose import sweep_staging
 from kist.store.statindex import DIGEST_SIZE, UNKNOWN
 from kist.workspace.scan import Folder, Snapshot, remember
 
@@ -135,6 +136,9 @@ def unprotect_paths(
         look = look_at(repository, [(path, algorithm)], read=False)[0]
         if look.snapshot is None:
             continue
+        atomic.remove_stale(look.snapshot.temps, time.time())
+        if not look.is_dir:
+            sweep_staging(os.path.dirname(repository.abspath(path)), time.time())
         search = _find_links(repository, look.snapshot, only_symlinks=only_symlinks)
         broken += [os.path.relpath(name, repository.root).replace(os.sep, "/") for name in search.broken]
         if search.found or search.loosened:

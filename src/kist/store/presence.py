@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable
 
-from kist.base.listing import RACY_NS, pack_stat
+from kist.base.listing import RACY_NS, pack_stat, settle
 from kist.formats.records import MD5
 from kist.store.loose import LooseStore
 from kist.store.statindex import StatIndex, TreeRow
@@ -35,15 +35,30 @@ class Presence:
         """
         if not self._store.has(oid):
             return False
-        key = hashlib.blake2b(self._folders() + oid.encode(), digest_size=16).digest()
-        known = self._index.tree(key)
-        if known is not None and known.oid == _COMPLETE:
+        if self.is_known(oid):
             return True
         if self._store.missing(members()):
             return False
+        self.note(oid)
+        return True
+
+    def is_known(self, oid: str) -> bool:
+        """Says whether everything of the manifest `oid` was seen in the store and nothing can have gone since."""
+        known = self._index.tree(self._key(oid))
+        return known is not None and known.oid == _COMPLETE
+
+    def note(self, oid: str) -> None:
+        """Remembers that the store has the manifest and all members, as the caller just saw."""
+        key = self._key(oid)
+        if not self._is_settled:
+            settle()  # a folder that changed just now could change again without a trace
+            self._state = None
+            key = self._key(oid)
         if self._is_settled:
             self._index.save(MD5, (), trees=[(key, TreeRow(_COMPLETE, 0, 0))])
-        return True
+
+    def _key(self, oid: str) -> bytes:
+        return hashlib.blake2b(self._folders() + oid.encode(), digest_size=16).digest()
 
     def _folders(self) -> bytes:
         """Returns bytes that change whenever an object is added to or removed from the store."""

@@ -12,6 +12,9 @@ from kist.base.listing import STAT_SIZE
 from kist.store.loose import LooseStore
 from kist.store.statindex import DIGEST_SIZE, FolderRow, StatIndex
 
+_MANY = 20_000
+"""From here on reading all rows costs less than looking for each digest."""
+
 
 class Trust:
     """The trust records of one store."""
@@ -20,17 +23,23 @@ class Trust:
         self._index = index
         self._space = f"store:{store.root}"
 
-    def records(self) -> dict[bytes, bytes]:
-        """Returns digest (16 bytes) -> packed stat record for all trusted objects."""
+    def records(self, digests: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Returns digest (16 bytes) -> packed stat record for those of `digests` that are trusted."""
+        wanted = digests if isinstance(digests, set) else set(digests)
+        if len(wanted) > _MANY:
+            rows: Iterable[FolderRow] = self._index.folders(self._space, "").values()
+            return {digest: record for row in rows for digest, record in _pairs(row) if digest in wanted}
         found: dict[bytes, bytes] = {}
-        for row in self._index.folders(self._space, "").values():
-            found.update(_pairs(row))
+        by_prefix: dict[bytes, list[bytes]] = {}
+        for digest in wanted:
+            by_prefix.setdefault(digest[:1], []).append(digest)
+        for prefix, group in by_prefix.items():
+            row = self._index.folder(self._space, prefix.hex())
+            for digest in group if row is not None else ():
+                at = _find(row.digests, digest) if row is not None else -1
+                if row is not None and at >= 0:
+                    found[digest] = row.stats[at * STAT_SIZE : (at + 1) * STAT_SIZE]
         return found
-
-    def records_of(self, prefix: str) -> dict[bytes, bytes]:
-        """Returns the records of one prefix folder."""
-        row = self._index.folder(self._space, prefix)
-        return {} if row is None else dict(_pairs(row))
 
     def add(self, pieces: Iterable[bytes], *, gone: Iterable[bytes] = ()) -> None:
         """Adds and replaces records.
@@ -52,13 +61,31 @@ class Trust:
         self, changed: dict[str, list[bytes]], removed: dict[str, list[bytes]]
     ) -> Iterable[tuple[str, FolderRow]]:
         for prefix in sorted(changed.keys() | removed.keys()):
-            records = self.records_of(prefix)
+            row = self._index.folder(self._space, prefix) or FolderRow("", b"", b"")
+            stats, digests = bytearray(row.stats), bytearray(row.digests)
             for digest in removed.get(prefix, ()):
-                records.pop(digest, None)
+                at = _find(digests, digest)
+                if at >= 0:
+                    del stats[at * STAT_SIZE : (at + 1) * STAT_SIZE]
+                    del digests[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE]
+            fresh: dict[bytes, bytes] = {}
             for piece in changed.get(prefix, ()):
-                records[piece[:DIGEST_SIZE]] = piece[DIGEST_SIZE:]
-            digests = sorted(records)
-            yield prefix, FolderRow("", b"".join([records[digest] for digest in digests]), b"".join(digests))
+                at = _find(digests, piece[:DIGEST_SIZE])
+                if at >= 0:
+                    stats[at * STAT_SIZE : (at + 1) * STAT_SIZE] = piece[DIGEST_SIZE:]
+                else:
+                    fresh[piece[:DIGEST_SIZE]] = piece[DIGEST_SIZE:]
+            stats += b"".join(fresh.values())
+            digests += b"".join(fresh)
+            yield prefix, FolderRow("", bytes(stats), bytes(digests))
+
+
+def _find(digests: bytes | bytearray, digest: bytes) -> int:
+    """Returns the position of a digest in a column, or -1."""
+    at = digests.find(digest)
+    while at >= 0 and at % DIGEST_SIZE:
+        at = digests.find(digest, at + 1)
+    return at // DIGEST_SIZE if at >= 0 else -1
 
 
 def _pairs(row: FolderRow) -> Iterable[tuple[bytes, bytes]]:

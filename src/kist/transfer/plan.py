@@ -92,7 +92,11 @@ def push(
 
     damaged = remote.damaged(algorithm, size_of=size_of, workers=workers)
     if not damaged:
-        needs = [need for need in needs if not _is_there(need, store, remote)]
+        needs = [
+            need
+            for need in needs
+            if not (need.digest.is_dir and remote.is_complete(need.digest.value, algorithm))
+        ]
     group = _group(needs, store)
     labels = group.labels()
     lacking = remote.missing(labels.keys() | group.manifests.keys(), algorithm)
@@ -109,24 +113,11 @@ def push(
     ]
     if not failed:
         for oid, manifest in group.manifests.items():
-            remote.has_all(oid, algorithm, lambda found=manifest: found.members)  # type: ignore[misc]
+            if manifest.asked == manifest.members:
+                remote.note_complete(oid, algorithm)
     moved = first.copied + second.copied
     size_bytes = first.size_bytes + second.size_bytes
     return Outcome(moved, failed + group.unreadable, size_bytes, first.records + second.records)
-
-
-def _is_there(need: Need, store: LooseStore, remote: Remote) -> bool:
-    """Says whether a directory is on the remote as a whole, which is remembered and then costs next to nothing."""
-    if not need.digest.is_dir:
-        return False
-
-    def members() -> set[str]:
-        try:
-            return member_oids(store.read(need.digest.value), name=need.label)
-        except (ObjectMissingError, ObjectCorruptError, FormatError):
-            return {"0" * 32}
-
-    return remote.has_all(need.digest.value, store.algorithm, members)
 
 
 def _may_publish(manifest: _Manifest, bad: set[str], remote: Remote, algorithm: str) -> bool:

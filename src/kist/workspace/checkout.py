@@ -79,6 +79,14 @@ class Plan(NamedTuple):
         """Says whether nothing is to be done."""
         return not self.folders
 
+    def digests(self) -> set[bytes]:
+        """Returns the digests of the files to make."""
+        return {
+            folder.digests[at : at + DIGEST_SIZE]
+            for folder in self.folders
+            for at in range(0, len(folder.digests), DIGEST_SIZE)
+        }
+
     def file_count(self) -> int:
         """Returns the number of files to make."""
         return sum(len(folder.names) for folder in self.folders)
@@ -141,6 +149,30 @@ def plan_checkout(
             elif wanted_digests.get(name) != digest:
                 at_risk.append((prefix + name, digest.hex()))
     return Plan(base, root, folders, at_risk)
+
+
+def plan_differences(base: str, root: str, only_now: dict[str, str], only_wanted: dict[str, str]) -> Plan:
+    """Returns the plan that turns one known tree into another of which only the differences are known.
+
+    Args: only_now, only_wanted: relative path -> md5 of what only the present, or only the wanted tree names.
+    """
+    touched: dict[str, tuple[dict[str, str], list[str]]] = {}
+    for relpath, oid in only_wanted.items():
+        path, _, name = relpath.rpartition("/")
+        touched.setdefault(path, ({}, []))[0][name] = oid
+    for relpath in only_now:
+        if relpath not in only_wanted:
+            path, _, name = relpath.rpartition("/")
+            touched.setdefault(path, ({}, []))[1].append(name)
+    folders = []
+    for path in sorted(touched):
+        make, removes = touched[path]
+        prefix = path + "/" if path else ""
+        names = tuple(sorted(make))
+        replaces = frozenset(name for name in names if prefix + name in only_now)
+        digests = bytes.fromhex("".join([make[name] for name in names]))
+        folders.append(FolderPlan(path, names, digests, replaces, tuple(sorted(removes))))
+    return Plan(base, root, folders, sorted(only_now.items()))
 
 
 def _plan_folder(
@@ -275,27 +307,23 @@ def _finish(
     made = 0
     for at, folder in enumerate(plan.folders):
         prefix = folder.path + "/" if folder.path else ""
-        rows = _rows(folders.get(folder.path))
-        for name in folder.removes:
-            rows.pop(name, None)
+        new: dict[str, tuple[bytes, bytes]] = {}
+        failed: list[str] = []
         for k, name in enumerate(folder.names):
             digest = folder.digests[k * DIGEST_SIZE : (k + 1) * DIGEST_SIZE]
             state = states[at][k]
             if state == _OK:
                 record = looks[at][k * STAT_SIZE : (k + 1) * STAT_SIZE]
-                rows[name] = (record, digest)
+                new[name] = (record, digest)
                 made += 1
                 if job.links_objects and digest != EMPTY_DIGEST:
                     records.append(digest + record)
             else:
+                failed.append(name)
                 (missing if state == _MISSING else corrupt).append((prefix + name, digest.hex()))
-        names = sorted(rows)
-        if names:
-            folders[folder.path] = Folder(
-                "\0".join(names),
-                b"".join([rows[name][0] for name in names]),
-                b"".join([rows[name][1] for name in names]),
-            )
+        row = _with_changes(folders.get(folder.path), new, [*folder.removes, *failed])
+        if row.names:
+            folders[folder.path] = row
         else:
             folders.pop(folder.path, None)
     records += job.looked_again(current)
@@ -312,16 +340,33 @@ def _finish(
     return Done(snapshot, missing, corrupt, records, made, removed)
 
 
-def _rows(row: Folder | None) -> dict[str, tuple[bytes, bytes]]:
-    if row is None or not row.names:
-        return {}
-    return {
+def _with_changes(row: Folder | None, new: dict[str, tuple[bytes, bytes]], gone: Sequence[str]) -> Folder:
+    """Returns a folder's row with new or changed files put in and others taken out."""
+    names = row.split() if row is not None else []
+    if row is not None and not gone and new.keys() <= set(names):
+        stats, digests = bytearray(row.stats), bytearray(row.digests)
+        for name, (record, digest) in new.items():
+            at = names.index(name)
+            stats[at * STAT_SIZE : (at + 1) * STAT_SIZE] = record
+            digests[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE] = digest
+        return Folder(row.names, bytes(stats), bytes(digests))
+    rows = {
         name: (
             row.stats[at * STAT_SIZE : (at + 1) * STAT_SIZE],
             row.digests[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE],
         )
-        for at, name in enumerate(row.names.split("\0"))
+        for at, name in enumerate(names)
+        if row is not None
     }
+    for name in gone:
+        rows.pop(name, None)
+    rows.update(new)
+    ordered = sorted(rows)
+    return Folder(
+        "\0".join(ordered),
+        b"".join([rows[name][0] for name in ordered]),
+        b"".join([rows[name][1] for name in ordered]),
+    )
 
 
 class _Job:
@@ -387,9 +432,14 @@ class _Job:
             return []
         records = []
         for folder in self.plan.folders:
-            rows = _rows(current.folders.get(folder.path))
+            row = current.folders.get(folder.path)
+            names = row.split() if row is not None else []
             for name in [*folder.removes, *folder.replaces]:
-                before, digest = rows.get(name, (UNTRUSTED, EMPTY_DIGEST))
+                if row is None or name not in names:
+                    continue
+                at = names.index(name)
+                before = row.stats[at * STAT_SIZE : (at + 1) * STAT_SIZE]
+                digest = row.digests[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE]
                 now = self.store.stat(digest.hex()) if digest != EMPTY_DIGEST else None
                 # The same file, unwritten since it was read: inode, size and mtime are what they were.
                 if now is not None and now[:24] == before[:24]:

@@ -344,5 +344,16 @@ def directory_oid(snapshot: Snapshot, *, index: StatIndex) -> TreeRow:
 
     oid = hashlib.md5(render_manifest(tree), usedforsecurity=False).hexdigest() + ".dir"
     row = TreeRow(oid, snapshot.size_bytes(), snapshot.file_count())
-    index.save(MD5, (), trees=[(key, row)])
+    remember_tree(key, row, index=index)
     return row
+
+
+def remember_tree(key: bytes, row: TreeRow, *, index: StatIndex) -> None:
+    """Remembers a tree's id by its fingerprint, and the other way round."""
+    index.save(MD5, (), trees=[(key, row), (row.oid.encode(), TreeRow(key.hex(), row.size, row.files))])
+
+
+def is_known_other(snapshot: Snapshot, oid: str, *, index: StatIndex) -> bool:
+    """Says whether the snapshot certainly is not the tree `oid`: cheaper than making its manifest to compare ids."""
+    known = index.tree(oid.encode())
+    return known is not None and known.oid != fingerprint(snapshot.tree()).hex()
