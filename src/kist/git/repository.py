@@ -114,7 +114,7 @@ class GitRepository:
             name = text.removeprefix("ref: ").strip()
             text = read_small_file(os.path.join(self.common_dir, name)) or self._packed(name)
         # Left over: an unborn branch, references in another format (reftable), and names per working tree.
-        found = self._git.run(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"], accepted=(0, 1, 128))
+        found = self._git.run(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"], accepted=(0, 1))
         sha = found.decode("ascii", "replace").strip()
         return sha if _SHA.fullmatch(sha) else None
 
@@ -127,6 +127,7 @@ class GitRepository:
 
         Raises:
             RevisionMissingError: no commit has this name, or it looks like an option.
+            GitFailedError: git refuses the whole repository.
         """
         if rev == "HEAD" or _SHA.fullmatch(rev):
             head = self.head_sha()
@@ -140,6 +141,7 @@ class GitRepository:
             sha = found.decode("ascii", "replace").strip().rpartition("\n")[2]
             if _SHA.fullmatch(sha):
                 return sha
+            self._git.run(["rev-parse", "--git-dir"])  # a repository that git refuses is not a missing name
         raise RevisionMissingError(
             f"cannot find revision '{rev}': no branch, tag or commit has this name",
             hint="see `git branch --all` and `git tag`, or run `git fetch --all --tags`",
