@@ -23,6 +23,7 @@ from benchmarks.sandbox import DVC, KIST, Program, bare_program
 
 WORKLOADS = ("main", "big", "medium", "scale", "startup")
 BYTES_PER_SMALL_FILE = 11_000
+RESULTS_MARK = "<!-- results: written by the benchmark, everything below is replaced -->\n"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         "--no-terminal", action="store_true", help="no terminal for stderr, hence no progress"
     )
     parser.add_argument("--json", help="write everything measured to this file")
-    parser.add_argument("--markdown", help="write the tables to this file too")
+    parser.add_argument("--markdown", help="write the tables to this file too, below its results mark")
     return parser
 
 
@@ -119,6 +120,17 @@ def _with_baseline(samples: results.Samples, path: str) -> results.Samples:
     return {name: {**baseline.get(name, {}), **by_kind} for name, by_kind in samples.items()}
 
 
+def _write_markdown(path: str, text: str) -> None:
+    """Writes the tables to a file: after the line RESULTS_MARK where it has one, else as the whole file."""
+    head = ""
+    if os.path.exists(path):
+        with open(path) as stream:
+            before, mark, _ = stream.read().partition(RESULTS_MARK)
+        head = before + mark + "\n" if mark else ""
+    with open(path, "w") as stream:
+        stream.write(head + text)
+
+
 def run(options: argparse.Namespace, command: list[str], workdir: str) -> int:
     """Runs what was asked for, prints and writes the tables; returns the exit code."""
     programs = _programs(options)
@@ -155,8 +167,7 @@ def run(options: argparse.Namespace, command: list[str], workdir: str) -> int:
     )
     print(text)
     if options.markdown:
-        with open(options.markdown, "w") as stream:
-            stream.write(text)
+        _write_markdown(options.markdown, text)
     if options.json:
         with open(options.json, "w") as stream:
             stream.write(results.to_json(facts=facts, samples=samples, lines=lines, checks=checks))
