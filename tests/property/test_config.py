@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kist.errors import ConfigError
 from kist.formats.config import (
+    NAMED_KINDS,
     Model,
     SectionKey,
     Value,
@@ -46,13 +47,13 @@ _FILES = st.lists(_LINES, max_size=8).map("\n".join)
 
 
 def written_by_configobj(model: Model) -> bytes:
-    order = [key for key in model if not key.name and key.kind not in ("remote", "machine", "db")]
-    for kind in ("remote", "machine", "db"):
+    order = [key for key in model if key.kind not in NAMED_KINDS]
+    for kind in NAMED_KINDS:
         order += [key for key in model if key.kind == kind]
     content = {
         key.title: {name: list(value) if isinstance(value, tuple) else value for name, value in model[key].items()}
         for key in order
-        if model[key]
+        if model[key] or key.kind in NAMED_KINDS
     }
     stream = io.BytesIO()
     # DVC leaves the encoding out, and so cannot write text that is not ASCII.
@@ -72,6 +73,11 @@ def read_by_configobj(data: bytes) -> dict[SectionKey, dict[str, object]]:
     return found
 
 
+def _written(model: Model) -> Model:
+    """Returns what of a model is in a file: plain sections without options are not."""
+    return {key: options for key, options in model.items() if options or key.kind in NAMED_KINDS}
+
+
 @given(_MODELS)
 def test_what_configobj_writes_is_read_to_the_same_values(model: Model) -> None:
     try:
@@ -79,7 +85,7 @@ def test_what_configobj_writes_is_read_to_the_same_values(model: Model) -> None:
         back = read_by_configobj(data)
     except (ConfigObjError, UnicodeError):
         assume(False)
-    assume(back == {key: options for key, options in model.items() if options})
+    assume(back == _written(model))
     assert parse_config(data, name="config").model() == back
 
 
@@ -89,7 +95,7 @@ def test_what_is_written_equals_what_configobj_writes_and_is_read_by_it(model: M
         data = write_model(b"", model, name="config")
     except ConfigError:
         assume(False)
-    wanted = {key: options for key, options in model.items() if options}
+    wanted = _written(model)
     assert read_by_configobj(data) == wanted
     try:
         theirs = written_by_configobj(model)

@@ -189,7 +189,7 @@ def set_section(data: bytes, key: SectionKey, options: Mapping[str, Value], *, n
 
 
 def unset_option(data: bytes, key: SectionKey, option: str, *, name: str) -> bytes:
-    """Returns the file without an option; a section that becomes empty goes with it.
+    """Returns the file without an option; a plain section that becomes empty goes with it, as in DVC.
 
     Raises: ConfigSyntaxError.
     """
@@ -417,7 +417,7 @@ def _render(model: Model) -> str:
         ordered += [key for key in model if key.kind == kind]
     lines = []
     for key in ordered:
-        if model[key]:
+        if model[key] or key.kind in NAMED_KINDS:
             lines.append(f"[{_quote(key.title, several_lines=False)}]")
             lines += [_option_line(option, value) for option, value in model[key].items()]
     return "\n".join(lines) + "\n"
@@ -495,11 +495,8 @@ def _drop_section(lines: list[str], section: ConfigSection) -> None:
 
 
 def _patch_section(lines: list[str], section: ConfigSection, wanted: dict[str, Value], newline: str) -> None:
-    if (
-        not wanted
-        and section.options
-        and (section.key.kind in NAMED_KINDS or not _has_comment(lines, section))
-    ):
+    is_plain = section.key.kind not in NAMED_KINDS
+    if not wanted and section.options and is_plain and not _has_comment(lines, section):
         _drop_section(lines, section)
         return
     old = {option.name: option.value for option in section.options}
