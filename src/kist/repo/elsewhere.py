@@ -62,7 +62,7 @@ class OtherRepository(Repository):
         from kist.repo.settings import Level, Settings
 
         level = Level("local", os.path.join(self.cwd, name), parse_config(data, name=name))
-        merged = Settings([*settings.levels, level], home=self.environ.get("HOME"), environ=self.environ)
+        merged = Settings([*settings.levels, level], home=self.environ.get("HOME"))
         merged.check()
         return merged
 

@@ -124,9 +124,7 @@ class Repository:
         if self._settings is None:
             from kist.repo.settings import load_settings  # `kist root` needs none
 
-            self._settings = load_settings(
-                self._config_paths, home=self.environ.get("HOME"), environ=self.environ
-            )
+            self._settings = load_settings(self._config_paths, home=self.environ.get("HOME"))
         return self._settings
 
     @property

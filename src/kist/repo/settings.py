@@ -145,7 +145,6 @@ def load_settings(
     read: Reader = read_config_bytes,
     *,
     home: str | None = None,
-    environ: Mapping[str, str] | None = None,
     check: bool = True,
 ) -> Settings:
     """Returns the settings of all levels.
@@ -153,7 +152,6 @@ def load_settings(
     Args:
         read: gives the content of a file, or None when it is missing.
         home: what `~` stands for; without it such paths are relative like others.
-        environ: for `DVC_SITE_CACHE_DIR`.
         check: False to accept unknown options and wrong values, so that they can be mended.
 
     Raises: ConfigSyntaxError, ConfigUnreadableError, InvalidSettingError.
@@ -164,7 +162,7 @@ def load_settings(
         data = read(path) if path is not None else None
         if path is not None and data is not None:
             levels.append(Level(level, path, parse_config(data, name=path)))
-    settings = Settings(levels, home=home, environ=environ)
+    settings = Settings(levels, home=home)
     if check:
         settings.check()
     return settings
@@ -177,12 +175,9 @@ class Settings:
         levels: the files that exist, from the weakest to the strongest.
     """
 
-    def __init__(
-        self, levels: Iterable[Level], *, home: str | None = None, environ: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, levels: Iterable[Level], *, home: str | None = None) -> None:
         self.levels = tuple(levels)
         self._home = home
-        self._environ = environ or {}
         self._merged: dict[SectionKey, dict[str, Setting]] = {}
         for level in self.levels:
             for section in level.file.sections:
@@ -209,12 +204,12 @@ class Settings:
         """Returns the settings of the levels up to and with `level`."""
         stop = LEVELS.index(level)
         kept = [one for one in self.levels if LEVELS.index(one.level) <= stop]
-        return Settings(kept, home=self._home, environ=self._environ)
+        return Settings(kept, home=self._home)
 
     def only(self, level: str) -> Settings:
         """Returns the settings of one level."""
         kept = [one for one in self.levels if one.level == level]
-        return Settings(kept, home=self._home, environ=self._environ)
+        return Settings(kept, home=self._home)
 
     def resolved(self, key: SectionKey, option: str, value: Value, path: str) -> Value:
         """Returns the value as it is meant: a path is absolute. `path` is the file that holds it."""
@@ -319,7 +314,7 @@ class Settings:
         )
 
     def _as_written(self, key: SectionKey, setting: Setting) -> str:
-        level = next(one for one in self.levels if one.level == setting.level)
+        level = next(one for one in self.levels if one.path == setting.file)
         option = level.file.option(key, "url")
         return option.value if option is not None and isinstance(option.value, str) else ""
 
