@@ -128,5 +128,4 @@ def _to_remote(
             output = output._replace(digest=digest, isexec=is_executable)
         changes = Changes(repository)
         changes.write_metafile(path + ".dvc", Metafile(outs=(output,)))
-        changes.ignore(path)
         return AddResult([path + ".dvc"], changes.finish())

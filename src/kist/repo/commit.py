@@ -14,6 +14,7 @@ from kist.formats.metafile import with_checksum
 from kist.formats.records import Metafile
 from kist.repo.collect import Stage
 from kist.repo.metafiles import Changes
+from kist.repo.status import StatusItem, stage_status
 from kist.repo.targets import select
 from kist.repo.tracking import CannotCommitError, store_paths, updated_output
 
@@ -61,13 +62,15 @@ def _commit_stage(
     relink: bool,
     confirm: Callable[[str], bool],
 ) -> None:
-    from kist.repo.status import stage_status  # the comparison that `status` prints
-
     status = stage_status(repository, stage)
     if not status:
         return
     shown = repository.shown(stage.file) + (f":{stage.name}" if stage.name else "")
-    if not force and not confirm(f"'{shown}' has changed. Are you sure you want to commit it?"):
+    if (
+        not force
+        and not _is_only_uncached(status)
+        and not confirm(f"'{shown}' has changed. Are you sure you want to commit it?")
+    ):
         raise CannotCommitError(
             f"cannot commit '{shown}': it has changed, and nobody confirmed",
             hint=f"kist commit --force {shown}",
@@ -78,6 +81,16 @@ def _commit_stage(
     from kist.repo.commit_stage import commit_pipeline_stage  # needs the lock file's part
 
     commit_pipeline_stage(repository, stage, changes, relink=relink)
+
+
+def _is_only_uncached(status: list[StatusItem]) -> bool:
+    """Says whether the data is as recorded and only lacks its copy in the cache: nothing that needs asking."""
+    return all(
+        isinstance(item, dict)
+        and set(item) == {"changed outs"}
+        and set(item["changed outs"].values()) == {"not in cache"}
+        for item in status
+    )
 
 
 def _commit_metafile(

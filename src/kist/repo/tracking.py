@@ -124,7 +124,7 @@ def _store_once(
             snapshot = looks[at].snapshot
             assert snapshot is not None
             snapshots.append(snapshot)
-        done, moved = _store_snapshots(repository, snapshots, kind)
+        done, moved = _store_snapshots(repository, snapshots, kind, relink=relink)
         changed += moved
         for at, snapshot in zip(positions, done, strict=True):
             looks[at] = looks[at]._replace(snapshot=snapshot)
@@ -132,6 +132,8 @@ def _store_once(
         return [], changed
     stored = [_tracked(repository, look) for look in looks]
     for look, item in zip(looks, stored, strict=True):
+        if look.is_executable and relink:
+            _set_checkout_mode(repository.abspath(look.path))
         if look.is_dir and look.snapshot is not None and not store.has(item.digest.value):
             tree = look.snapshot.tree()
             store.write_small(item.digest.value, render_manifest(tree))
@@ -142,7 +144,7 @@ def _store_once(
 
 
 def _store_snapshots(
-    repository: Repository, snapshots: Sequence[Snapshot], kind: str
+    repository: Repository, snapshots: Sequence[Snapshot], kind: str, *, relink: bool
 ) -> tuple[list[Snapshot], list[str]]:
     store = repository.cache
     batches: list[FileBatch] = []
@@ -165,8 +167,8 @@ def _store_snapshots(
     for snapshot, where in zip(snapshots, places, strict=True):
         own_results = [next(results) for _ in where]
         snapshot = with_stored(snapshot, where, own_results) if where else snapshot
-        if kind == links.SYMLINK and where and not moved:
-            snapshot = _as_symlinks(repository, snapshot, where)
+        if not moved and relink:
+            snapshot = _as_links(repository, snapshot, where, kind)
         done.append(snapshot._replace(changed=snapshot.changed | {path for path, _ in where}))
         if kind in links.PROTECTED:
             for item in own_results:
@@ -178,8 +180,17 @@ def _store_snapshots(
     return done, moved
 
 
-def _as_symlinks(repository: Repository, snapshot: Snapshot, where: list[tuple[str, list[int]]]) -> Snapshot:
-    """Replaces files that were just stored, and that share their bytes with the object, by links to the object."""
+def _as_links(
+    repository: Repository, snapshot: Snapshot, where: list[tuple[str, list[int]]], kind: str
+) -> Snapshot:
+    """Replaces files that were just stored by links to their objects, where storing did not make them so.
+
+    With symlinks that is every file; with the other kinds those that were links to somewhere else, for which the
+    workspace gets a file of its own, as DVC does it.
+    """
+    foreign = {relpath for relpath in snapshot.links if not _is_ours(repository, snapshot, relpath)}
+    if kind != links.SYMLINK and not foreign:
+        return snapshot
     chosen: dict[str, set[int]] = {}
     for path, positions in where:
         chosen.setdefault(path, set()).update(positions)
@@ -187,8 +198,8 @@ def _as_symlinks(repository: Repository, snapshot: Snapshot, where: list[tuple[s
     for path, picked in chosen.items():
         row = snapshot.folders[path]
         names = row.split()
-        linked = {f"{path}/{name}" if path else name for name in names} & set(snapshot.links)
-        at = [k for k in sorted(picked) if (f"{path}/{names[k]}" if path else names[k]) not in linked]
+        prefix = path + "/" if path else ""
+        at = [k for k in sorted(picked) if kind == links.SYMLINK or prefix + names[k] in foreign]
         digests = b"".join([row.digests[k * DIGEST_SIZE : (k + 1) * DIGEST_SIZE] for k in at])
         make = tuple(names[k] for k in at)
         folders.append(FolderPlan(path, make, digests, frozenset(make), ()))
@@ -198,12 +209,26 @@ def _as_symlinks(repository: Repository, snapshot: Snapshot, where: list[tuple[s
         plan,
         snapshot,
         repository.cache,
-        link=links.SYMLINK,
+        link=kind,
         trusted=repository.trust(repository.cache).records(plan.digests()),
         workers=repository.workers,
         progress=repository.progress,
     )
-    return done.snapshot or snapshot
+    return (done.snapshot or snapshot)._replace(links=[])
+
+
+def _is_ours(repository: Repository, snapshot: Snapshot, relpath: str) -> bool:
+    target = os.path.realpath(os.path.join(snapshot.root, relpath))
+    return target.startswith(os.path.realpath(repository.cache_dir) + os.sep)
+
+
+def _set_checkout_mode(path: str) -> None:
+    """Gives an executable file the mode that a checkout gives it: the owner's x bit alone."""
+    umask = os.umask(0)
+    os.umask(umask)
+    wanted = 0o666 & ~umask | 0o100
+    if os.stat(path).st_mode & 0o777 != wanted:
+        os.chmod(path, wanted)
 
 
 def _records(digests: bytes, stats: bytes) -> list[bytes]:

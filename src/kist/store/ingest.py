@@ -23,6 +23,7 @@ from kist.store import links
 from kist.store.loose import OBJECT_MODE, LooseStore, remove_staging
 
 DIGEST_SIZE = 16
+EMPTY_DIGEST = bytes.fromhex("d41d8cd98f00b204e9800998ecf8427e")
 _REQUEST_FILES = 512
 _REQUEST_BYTES = 32 << 20
 _FORK_FILES = 600
@@ -315,7 +316,13 @@ class _Job:
                 made.append(_rename_if_there(self._staged(at, k), target))
                 continue
             digest = column[k * DIGEST_SIZE : (k + 1) * DIGEST_SIZE]
-            made.append(self._publish_link(path, target, digest, self._staged(at, k)))
+            staged = self._staged(at, k)
+            if digest == EMPTY_DIGEST and self.link == links.HARDLINK:
+                made.append(
+                    self._publish_copy(path, target, digest, staged)
+                )  # nothing to share, as DVC has it
+                continue
+            made.append(self._publish_link(path, target, digest, staged))
         emit(len(made), 0)
         return bytes(made)
 

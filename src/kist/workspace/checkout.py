@@ -22,11 +22,11 @@ from kist.errors import InputError, UnsavedError
 from kist.formats.manifest import Tree
 from kist.formats.records import MD5
 from kist.store import links
+from kist.store.ingest import EMPTY_DIGEST
 from kist.store.loose import LooseStore
 from kist.store.statindex import DIGEST_SIZE
 from kist.workspace.scan import Folder, Snapshot
 
-EMPTY_DIGEST = bytes.fromhex("d41d8cd98f00b204e9800998ecf8427e")
 _REQUEST_FILES = 512
 _FORK_FILES = 600
 _OK, _MISSING, _CORRUPT = 0, 1, 2
@@ -505,7 +505,7 @@ class _Job:
         return bytes(states)
 
     def _make_one(self, descriptor: int, name: str, digest: bytes, is_there: bool, temp: str) -> int:
-        if self.copies or digest == EMPTY_DIGEST:
+        if self.copies or (digest == EMPTY_DIGEST and self.link == links.HARDLINK):
             return self._copy(descriptor, digest, temp if self.copies or is_there else name, name, is_there)
         path = self.store.path(digest.hex())
         try:

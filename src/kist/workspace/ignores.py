@@ -132,30 +132,35 @@ class DirectoryMatcher:
 
         Among neighbouring lines that say the same, DVC names the first that matches; git names the last.
         """
-        built_in = self._tree.built_in.get(name)
-        if built_in is not None and (built_in or is_dir):
-            shown = name if built_in else f"{name}/"
-            return IgnoreMatch(True, shown, "", 0, f":{shown}")
         if is_dir and self._tree.is_nested_repository(self.join(name)):
             return IgnoreMatch(True, name, "", 0, f"in sub_repo:{name}")
         for layer in self._layers:
             if self.is_excluded and layer.rules.own_exclusion is not None:
                 return _match(layer, layer.rules.own_exclusion)
-        decisive: tuple[_Layer, IgnorePattern] | None = None
-        needs_dir = is_open = False  # of the decisive match; whether a better one may follow in the same run
+        built_in = self._tree.built_in_layer()
+        match = self._decisive((*self._layers, built_in), name, is_dir)
+        if match is not None and not match.is_ignored:
+            return self._decisive((built_in,), name, is_dir) or match
+        return match
+
+    def _decisive(self, layers: tuple[_Layer, ...], name: str, is_dir: bool) -> IgnoreMatch | None:
+        found: tuple[_Layer, IgnorePattern] | None = None
+        needs_dir = is_open = False  # of what was found; whether a better one may follow in the same run
         kind: tuple[bool, bool] | None = None
-        for layer in reversed(self._layers):
+        for layer in reversed(layers):
             matching = {} if layer.names is None else layer.names.matching(layer.rules.text(name), is_dir)
             for index, pattern in enumerate(layer.rules.patterns):
                 previous, kind = kind, (pattern.is_negated, pattern.text.endswith("/"))
                 if kind != previous or pattern.is_negated or self._tree.kind == GITIGNORE:
                     is_open = False
                 if index in matching and (not is_open or (needs_dir and not matching[index])):
-                    decisive, needs_dir, is_open = (layer, pattern), matching[index], True
-        return decisive and _match(*decisive)
+                    found, needs_dir, is_open = (layer, pattern), matching[index], True
+        return found and _match(*found)
 
 
 def _match(layer: _Layer, pattern: IgnorePattern) -> IgnoreMatch:
+    if not layer.source:
+        return IgnoreMatch(True, pattern.text, "", 0, f":{pattern.text}")
     label = f"{layer.source}:{pattern.line}:{pattern.text}"
     return IgnoreMatch(not pattern.is_negated, pattern.text, layer.source, pattern.line, label)
 
@@ -232,6 +237,12 @@ class IgnoreTree:
                 return matcher.explain(parent, is_dir=True)
             matcher = matcher.child(parent)
         return matcher.explain(name, is_dir)
+
+    def built_in_layer(self) -> _Layer:
+        """Returns the names that are always excluded, as lines weaker than those of any file."""
+        lines = [".hg/", ".git/", ".git", ".dvc/"] if self.kind == DVCIGNORE else [".git"]
+        rules = compile_patterns(lines, flavour=DVC)
+        return _Layer(rules, rules.start, "")
 
     def is_nested_repository(self, rel_dir: str) -> bool:
         """Says whether the directory `rel_dir` is a DVC repository of its own, which is not looked into."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kist.errors import UsageError
-
 if TYPE_CHECKING:
     import argparse
 
@@ -31,19 +29,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Returns 0 when all targets are tracked."""
     from kist.cli.hints import print_tracking_hint
-    from kist.repo.add import AddOptions, add
+    from kist.repo.add import AddOptions, CannotAddError, add
     from kist.repo.add_from import add_from
 
     for option, value in (("--file", args.file), ("--out", args.out), ("--to-remote", args.to_remote)):
         if value and len(args.targets) != 1:
-            raise UsageError(f"{option} takes one target", hint="run the command once for each target")
+            raise CannotAddError(
+                f"cannot add: {option} takes one target", hint="run the command once for each target"
+            )
     if args.glob and (args.out or args.to_remote):
-        raise UsageError("--glob does not go with --out or --to-remote")
+        raise CannotAddError("cannot add: --glob does not go with --out or --to-remote")
     if args.no_commit and args.to_remote:
-        raise UsageError("--no-commit does not go with --to-remote")
+        raise CannotAddError("cannot add: --no-commit does not go with --to-remote")
     for option, value in (("--remote", args.remote), ("--remote-jobs", args.remote_jobs)):
         if value and not args.to_remote:
-            raise UsageError(f"{option} goes with --to-remote")
+            raise CannotAddError(f"cannot add: {option} goes with --to-remote")
     repository = context.repository()
     if args.out or args.to_remote:
         result = add_from(
