@@ -228,3 +228,13 @@ def test_among_neighbouring_lines_dvc_names_the_first_and_git_the_last(tmp_path:
         match = IgnoreTree(str(tmp_path), kind=kind).explain("ab", False)
         assert match is not None
         assert (match.source, match.line) == (kind, line)
+
+
+def test_a_line_that_also_matches_a_built_in_name_is_named_but_cannot_take_it_back_in(tmp_path: Path) -> None:
+    write(tmp_path, {".dvcignore": "*t\n!.dvc\n"})
+    tree = IgnoreTree(str(tmp_path))
+    by_line, built_in = tree.explain(".git", True), tree.explain(".dvc", True)
+    assert by_line is not None
+    assert by_line.label == ".dvcignore:1:*t"
+    assert built_in is not None
+    assert (built_in.is_ignored, built_in.label) == (True, ":.dvc/")
