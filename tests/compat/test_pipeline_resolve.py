@@ -580,16 +580,11 @@ def test_status_of_a_change_is_dvc_s(real_dvc: RealDvc, finished: str, tmp_path:
         assert status_by_kist(root, "sub") == status_by_dvc(real_dvc, root, "sub")
 
 
-_NO_OUTPUT = pytest.mark.xfail(reason="targets are looked up by outputs, so stages without outputs are lost")
-_COLON = pytest.mark.xfail(reason="':' alone is not taken for the dvc.yaml at hand")
-
-
 @pytest.mark.parametrize(
     "target",
     [
         *("a", ":a", "dvc.yaml:a", "each", "each@x", "dvc.yaml:each@y z", "sub/dvc.yaml", "sub/dvc.yaml:w"),
-        pytest.param("dvc.yaml", marks=_NO_OUTPUT),
-        pytest.param(":", marks=_COLON),
+        *("dvc.yaml", ":"),
     ],
 )
 def test_status_of_a_stage_target_is_dvc_s(

@@ -318,7 +318,7 @@ def write_output(out: Output) -> dict[str, Any]:
         entry["type"] = out.type
     if out.labels:
         entry["labels"] = list(out.labels)
-    if out.meta:
+    if out.meta is not None:
         entry["meta"] = out.meta
     if not out.use_cache:
         entry["cache"] = False

@@ -16,6 +16,7 @@ from kist.formats.metafile import parse_metafile
 from kist.formats.records import LockedStage, Metafile, Output
 
 if TYPE_CHECKING:
+    from kist.pipeline.interpolate import OptionStyle
     from kist.pipeline.resolve import ResolvedStage
     from kist.repo.repository import Repository
 
@@ -90,6 +91,9 @@ class Source(Protocol):
     def read(self, path: str) -> bytes | None:
         """Returns a file's bytes, or None where it is missing."""
 
+    def option_style(self) -> OptionStyle:
+        """Returns how mappings in commands become options, as the configuration says."""
+
 
 class WorkspaceSource:
     """The files on disk. Folders that are outputs of metafiles above them are not entered."""
@@ -150,6 +154,10 @@ class WorkspaceSource:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
+    def option_style(self) -> OptionStyle:
+        """Returns how mappings in commands become options, as the configuration says."""
+        return _option_style(self._repository)
+
 
 class CommitSource:
     """The files of one commit."""
@@ -157,6 +165,7 @@ class CommitSource:
     def __init__(self, repository: Repository, rev: str) -> None:
         git = repository.git
         assert git is not None
+        self._repository = repository
         self._git = git
         self._rev = git.resolve(rev)
         offset = os.path.relpath(repository.root, git.top).replace(os.sep, "/")
@@ -188,6 +197,20 @@ class CommitSource:
         if sha is not None:
             return self._blobs[sha]
         return self._git.read_file(self._rev, self._offset + path)
+
+    def option_style(self) -> OptionStyle:
+        """Returns how mappings in commands become options, as the configuration says."""
+        return _option_style(self._repository)
+
+
+def _option_style(repository: Repository) -> OptionStyle:
+    from kist.pipeline.interpolate import OptionStyle  # many repositories have no pipeline
+
+    settings = repository.settings
+    return OptionStyle(
+        negates=settings.text("parsing", "bool") == "boolean_optional",
+        repeats=settings.text("parsing", "list") == "append",
+    )
 
 
 def collect(
@@ -264,7 +287,8 @@ def _pipeline_stages(source: Source, path: str, data: bytes) -> list[Stage]:
         return source.read(posixpath.normpath(posixpath.join(directory, name)))
 
     stages = []
-    for resolved in resolve(parse_dvcyaml(data, name=path), directory=directory, read=read):
+    pipeline = parse_dvcyaml(data, name=path)
+    for resolved in resolve(pipeline, directory=directory, read=read, options=source.option_style()):
         locked = lock.stages.get(resolved.name) if lock is not None else None
         wdir = posixpath.normpath(posixpath.join(directory, resolved.wdir))
         wdir = "" if wdir == "." else wdir

@@ -17,7 +17,7 @@ from kist.formats.records import LEGACY_MD5, MD5, Digest
 from kist.remotes.base import Remote
 from kist.repo.collect import Out, Stage
 from kist.repo.data import Look, algorithm_of, digest_of, is_as_recorded, look_at, readable_tree
-from kist.repo.targets import select, shown_stage
+from kist.repo.targets import meant_stages, shown_stage
 from kist.repo.transfers import Scope, needs_by_remote, open_remote, wanted_outputs
 from kist.store.loose import ObjectCorruptError, ObjectMissingError
 from kist.store.presence import Presence
@@ -44,12 +44,7 @@ def status(
 
     Raises: KistError, OSError.
     """
-    items = select(repository, targets, with_deps=with_deps, recursive=recursive)
-    stages = list({item.stage.address: item.stage for item in items}.values())
-    if not targets:
-        from kist.repo.collect import WorkspaceSource, collect
-
-        stages = collect(WorkspaceSource(repository))
+    stages = meant_stages(repository, targets, with_deps=with_deps, recursive=recursive)
     looks = _looks(repository, stages)
     presences: dict[str, Presence] = {}
     found: Status = {}

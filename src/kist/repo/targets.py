@@ -102,6 +102,33 @@ def select(
     return list({(item.out.stage, item.path): item for item in found}.values())
 
 
+def meant_stages(
+    repository: Repository, targets: Sequence[str], *, with_deps: bool = False, recursive: bool = False
+) -> list[Stage]:
+    """Returns the stages that the targets mean, those without outputs included; all of them when there is no target.
+
+    Raises: as `select`.
+    """
+    source = WorkspaceSource(repository)
+    if not targets:
+        return collect(source)
+    quick = [None if with_deps or recursive else _quick(repository, source, target) for target in targets]
+    found: list[Stage] = []
+    everything = collect(WorkspaceSource(repository)) if None in quick else []
+    for target, picked in zip(targets, quick, strict=True):
+        if picked is not None:
+            found += [item.stage for item in picked]
+            continue
+        named = _by_name(repository, everything, target)
+        found += named or [
+            item.stage
+            for item in _pick(repository, everything, target, recursive=recursive, may_be_inner=True)
+        ]
+    if with_deps:
+        found = [*_ancestors(everything, found), *found]
+    return list({stage.address: stage for stage in found}.values())
+
+
 def expand_globs(repository: Repository, patterns: Sequence[str]) -> list[str]:
     """Returns the metafiles and outputs that patterns match, as targets; a pattern without wildcard stands for itself.
 
@@ -174,7 +201,7 @@ def _pick(
 
 def _by_name(repository: Repository, stages: Sequence[Stage], target: str) -> list[Stage]:
     meant = parse_stage_target(target)
-    if meant is None or meant.name is None:
+    if meant is None or posixpath.basename(meant.file) != PIPELINE_FILE:
         return []
     file = repository.rel(meant.file)
     resolved = [stage.resolved for stage in stages if stage.file == file and stage.resolved is not None]
