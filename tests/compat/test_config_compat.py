@@ -42,7 +42,9 @@ def _widen(world: World) -> None:
 
 def _keep(name: str) -> Action:
     """Returns a step that keeps a copy of the project's file for the comparison at the end."""
-    return lambda world: str(shutil.copyfile(world.path("repo", ".dvc", "config"), world.path("repo", name))) and None
+    return lambda world: (
+        str(shutil.copyfile(world.path("repo", ".dvc", "config"), world.path("repo", name))) and None
+    )
 
 
 def _show_user_config() -> Action:

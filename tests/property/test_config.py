@@ -51,7 +51,9 @@ def written_by_configobj(model: Model) -> bytes:
     for kind in NAMED_KINDS:
         order += [key for key in model if key.kind == kind]
     content = {
-        key.title: {name: list(value) if isinstance(value, tuple) else value for name, value in model[key].items()}
+        key.title: {
+            name: list(value) if isinstance(value, tuple) else value for name, value in model[key].items()
+        }
         for key in order
         if model[key] or key.kind in NAMED_KINDS
     }
@@ -68,7 +70,8 @@ def read_by_configobj(data: bytes) -> dict[SectionKey, dict[str, object]]:
         if not isinstance(options, dict) or any(isinstance(value, dict) for value in options.values()):
             raise ConfigObjError("not in the shape of a configuration")
         found[section_key(title)] = {
-            name.lower(): tuple(value) if isinstance(value, list) else value for name, value in options.items()
+            name.lower(): tuple(value) if isinstance(value, list) else value
+            for name, value in options.items()
         }
     return found
 
