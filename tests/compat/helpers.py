@@ -161,6 +161,15 @@ class World:
             raise RuntimeError(f"git {line}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
 
+    def objects(self, store: str) -> set[str]:
+        """Returns the names of the objects in a cache or remote of the world."""
+        base = self.path(store, "files", "md5")
+        return {
+            f"{prefix}{name}"
+            for prefix in os.listdir(base)
+            for name in os.listdir(os.path.join(base, prefix))
+        }
+
     def neutral(self, text: str) -> str:
         """Returns text without what differs between worlds by nature: its folder and its tool's name."""
         text = text.replace(self.root, "<world>")
@@ -354,6 +363,17 @@ def _is_compared(relative: str) -> bool:
     return not any(a == ".dvc" and b == "tmp" for a, b in zip(parts, parts[1:], strict=False))
 
 
+def _is_in_store(relative: str) -> bool:
+    return "/.dvc/cache" in relative or relative.startswith(("remote/", "other/"))
+
+
+def _forget_empty(found: dict[str, os.stat_result], folder: str) -> None:
+    """Drops an empty folder of a store, and the folders above that it leaves empty: only objects count there."""
+    while _is_in_store(folder) and not any(other.startswith(folder + "/") for other in found):
+        del found[folder]
+        folder = os.path.dirname(folder)
+
+
 def _describe(world: World, path: str, status: os.stat_result, twins: list[str]) -> str:
     mode = f"{stat.S_IMODE(status.st_mode):04o}"
     if stat.S_ISLNK(status.st_mode):
@@ -382,6 +402,9 @@ def snapshot(world: World) -> dict[str, str]:
         folders[:] = [
             name for name in folders if _is_compared(name if relative == "." else f"{relative}/{name}")
         ]
+    for name in [name for name in found if _is_in_store(name)]:
+        if stat.S_ISDIR(found[name].st_mode) and not any(other.startswith(name + "/") for other in found):
+            _forget_empty(found, name)
     groups: dict[int, list[str]] = {}
     for name, status in found.items():
         if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
@@ -425,7 +448,8 @@ def _output(world: World, text: str, how: str) -> Any:
     if how == EXACT:
         return neutral
     if how == AS_LINES:
-        return sorted(neutral.splitlines())
+        # Off a terminal DVC expands the TAB after A, M and D into blanks, and folds lines at 80 columns.
+        return sorted(re.sub(r"^([AMD])\s+", r"\1\t", line) for line in neutral.splitlines())
     try:
         return canonical(json.loads(neutral))
     except json.JSONDecodeError:

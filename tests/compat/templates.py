@@ -104,6 +104,21 @@ def _pipeline() -> tuple[Action, ...]:
     )
 
 
+def _plain() -> tuple[Action, ...]:
+    """Without an executable file: for one that is linked DVC changes the mode of the cache object."""
+    return (
+        *_storage(),
+        write("file.txt", "one\n"),
+        write("data/a.txt", "a\n"),
+        write("data/sub/b.txt", "b\n"),
+        write("data/sub/c.txt", "c\n"),
+        write("data/empty", ""),
+        dvc("add file.txt data"),
+        commit("first"),
+        git("tag v1"),
+    )
+
+
 def _many() -> tuple[Action, ...]:
     """Several data files in folders, for `-R`, `--glob` and working below the root."""
     return (
@@ -210,6 +225,8 @@ TEMPLATES: dict[str, tuple[Action, ...]] = {
     "second not pushed": _second_not_pushed(),
     "clone": _clone(),
     "pipeline": _pipeline(),
+    "plain": _plain(),
+    "plain, two versions": (*_plain(), *_second_version(), commit("second")),
     "many": _many(),
     "no scm": _no_scm(),
     "subdir": _subdir(),

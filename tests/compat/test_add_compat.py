@@ -55,9 +55,7 @@ BASIC = (
     case("a path through the folder above", "untracked", tool("add ../../file.txt", cwd="repo/data/sub")),
     case("--quiet", "untracked", tool("add -q file.txt", stdout="exact")),
     case("the same file named twice", "untracked", tool("add file.txt file.txt")),
-    case(
-        "--glob", "many", write("raw/e.csv", "e\n"), write("raw/f.csv", "f\n"), tool("add --glob 'raw/*.csv'")
-    ),
+    case("--glob", "many", write("raw/e.csv", "e\n"), tool("add --glob 'raw/*.csv'")),
     case(
         "--glob with two stars",
         "untracked",
@@ -146,7 +144,7 @@ NAMES = (
     case("a name that YAML would take for a boolean", "storage", write("yes", "x"), tool("add yes")),
     case("a name with a colon", "storage", write("a: b", "x"), tool("add 'a: b'")),
     case("a name of another alphabet", "storage", write("данные é", "x"), tool("add 'данные é'")),
-    case("a long name", "storage", write("long " * 40, "x"), tool(f"add '{'long ' * 40}'")),
+    case("a long name", "storage", write("long name " * 20 + "x", "x"), tool(f"add '{'long name ' * 20}x'")),
 )
 
 AGAIN = (

@@ -44,17 +44,15 @@ DATA = (
     case("-d", "many", write("raw/a.csv", "2\n"), tool("commit -f -d raw/a.csv.dvc")),
     case(
         "--no-relink",
-        "tracked",
+        "plain",
         dvc("config cache.type hardlink"),
         write("data/a.txt", "x"),
         tool("commit -f --no-relink"),
     ),
     case(
-        "hardlinks", "tracked", dvc("config cache.type hardlink"), write("data/a.txt", "x"), tool("commit -f")
+        "hardlinks", "plain", dvc("config cache.type hardlink"), write("data/a.txt", "x"), tool("commit -f")
     ),
-    case(
-        "symlinks", "tracked", dvc("config cache.type symlink"), write("data/a.txt", "x"), tool("commit -f")
-    ),
+    case("symlinks", "plain", dvc("config cache.type symlink"), write("data/a.txt", "x"), tool("commit -f")),
     case(
         "core.autostage",
         "tracked",

@@ -56,9 +56,6 @@ PUSH = (
         delete("../remote/files"),
         _said("push"),
     ),
-    _case("-a", "second not pushed", delete("../remote/files"), tool("push -a")),
-    _case("-T", "second not pushed", delete("../remote/files"), tool("push -T")),
-    _case("-A", "second not pushed", delete("../remote/files"), tool("push -A")),
     _case("-r", "tracked", *_OTHER, _said("push -r other")),
     _case("-j", "tracked", _said("push -j 1")),
     _case("-R", "many", _said("push -R raw/deep")),
@@ -145,7 +142,7 @@ PULL = (
         "many",
         dvc("push"),
         delete("raw/a.csv", "raw/b.csv", ".dvc/cache"),
-        _said("pull --glob 'raw/*.csv'"),
+        _said("pull --glob 'raw/*.csv.dvc'"),
     ),
     _case(
         "-f over unsaved changes",
@@ -217,7 +214,7 @@ FETCH = (
     _case("-d", "pipeline", delete(".dvc/cache"), _said("fetch -d train")),
     _case("-R", "many", dvc("push"), delete(".dvc/cache"), _said("fetch -R raw/deep")),
     _case("--max-size", "clone", _said("fetch --max-size 5", cwd="clone")),
-    _case("--max-size in words", "clone", _said("fetch --max-size 1kb", code=254, cwd="clone")),
+    _case("--max-size in words", "clone", tool("fetch --max-size 1kb", code=254, cwd="clone")),
     _case("--type metrics", "pipeline", delete(".dvc/cache"), _said("fetch --type metrics")),
     _case("--type plots", "pipeline", delete(".dvc/cache"), _said("fetch --type plots")),
     _case(
@@ -332,6 +329,15 @@ PARTS = (
         because="scenarios, section 0: the next whole push sends the rest, which DVC never does",
     ),
 )
+
+
+@pytest.mark.parametrize("option", ["-a", "-T", "-A"])
+def test_push_sends_every_revision_asked_for(option: str, beside: Beside) -> None:
+    # Not compared: rule R10. DVC 3.67.1 says "up to date" and leaves objects of the other revisions out.
+    _, ours = beside.worlds("second not pushed")
+    delete("../remote/files")(ours)
+    assert ours.run(["push", option], "repo").code == 0
+    assert ours.objects("remote") == ours.objects("repo/.dvc/cache")
 
 
 @pytest.mark.parametrize("checked", PUSH, ids=lambda checked: checked.name)
