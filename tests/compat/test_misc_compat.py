@@ -89,7 +89,11 @@ CHECK_IGNORE = (
     ),
     case("--stdin with targets", "ignoring", tool("check-ignore --stdin data/run.log", code=255)),
     case("nothing named", "ignoring", tool("check-ignore", code=255)),
-    case("--stdin", "ignoring", tool("check-ignore --stdin", stdin="data/run.log\ndata/a.txt\n", stdout="exact")),
+    case(
+        "--stdin",
+        "ignoring",
+        tool("check-ignore --stdin", stdin="data/run.log\ndata/a.txt\n", stdout="exact"),
+    ),
     case(
         "--stdin -d -n",
         "ignoring",
