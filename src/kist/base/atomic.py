@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import sys
+import time
 from collections.abc import Iterable, Sequence
 
 TEMP_PREFIX = ".kist-"
@@ -22,6 +24,8 @@ _NOT_SUPPORTED = frozenset(
     {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM}
 )
 
+_TEMP_NAME = re.compile(r"\.kist-[0-9a-f]{8}-\d+-\d+-[0-9a-f]{8}(-\d+-\d+)?\.tmp")
+_tidied: set[str] = set()
 _counter = 0
 _host = ""
 
@@ -50,7 +54,7 @@ def temp_name() -> str:
 
 def is_temp_name(name: str) -> bool:
     """Says whether `name` was made by `temp_name`."""
-    return name.startswith(TEMP_PREFIX) and name.endswith(TEMP_SUFFIX)
+    return name.startswith(TEMP_PREFIX) and _TEMP_NAME.fullmatch(name) is not None
 
 
 def is_stale_temp(name: str, mtime_s: float, now_s: float) -> bool:
@@ -92,11 +96,12 @@ def write_file(path: str, data: bytes, *, durable: bool = True, mode: int | None
     # A link is followed: whoever made `.gitignore` a link wants its target changed.
     path = os.path.realpath(path) if os.path.islink(path) else path
     directory, _ = os.path.split(path)
+    tidy_folder(directory or ".")
     temp = os.path.join(directory, temp_name())
     if mode is None:
         mode = _mode_of(path)
-    descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
+        descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             write_all(descriptor, data)
             if mode is not None:
@@ -138,6 +143,19 @@ def remove_quietly(path: str) -> None:
         pass
 
 
+def tidy_folder(path: str) -> None:
+    """Removes what killed processes left of writes into a folder; looks once a process at each folder."""
+    if path in _tidied:
+        return
+    _tidied.add(path)
+    try:
+        names = [name for name in os.listdir(path) if name.startswith(TEMP_PREFIX) and is_temp_name(name)]
+    except OSError:
+        return
+    if names:
+        remove_stale([os.path.join(path, name) for name in names], time.time())
+
+
 def remove_stale(paths: Iterable[str], now_s: float) -> None:
     """Removes those of our temporary files that nobody can still be writing."""
     for path in paths:
@@ -145,7 +163,7 @@ def remove_stale(paths: Iterable[str], now_s: float) -> None:
             mtime_s = os.lstat(path).st_mtime
         except OSError:
             continue
-        if is_stale_temp(os.path.basename(path), mtime_s, now_s):
+        if is_stale_temp(os.path.basename(path), mtime_s, now_s) and not os.path.isdir(path):
             remove_quietly(path)
 
 

@@ -43,6 +43,17 @@ def read_md5(path: str, size_hint: int = 0) -> tuple[bytes, int]:
         os.close(descriptor)
 
 
+def read_block(descriptor: int, path: str) -> bytes:
+    """Returns the next bytes of an open file, b"" at its end.
+
+    Raises: OSError: naming `path`, which the system does not.
+    """
+    try:
+        return os.read(descriptor, BLOCK_SIZE)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
+
+
 def open_regular(path: str) -> int:
     """Returns a descriptor for reading; never waits for a writer of a named pipe that took the file's place.
 

@@ -24,7 +24,8 @@ UNTRUSTED = b"\0" * STAT_SIZE
 RACY_NS = 20_000_000
 """A file changed less than this before its stat was taken could change again without a visible trace."""
 
-_ONE = struct.Struct("<Qqqq")
+_ONE = struct.Struct("<4q")
+_MASK = (1 << 64) - 1
 
 
 class Listing(NamedTuple):
@@ -49,7 +50,8 @@ class Listing(NamedTuple):
 
 def pack_stat(result: os.stat_result) -> bytes:
     """Returns the packed stat record of a file."""
-    return _ONE.pack(result.st_ino, result.st_size, result.st_mtime_ns, result.st_ctime_ns)
+    values = (result.st_ino, result.st_size, result.st_mtime_ns, result.st_ctime_ns)
+    return struct.pack("<4Q", *[value & _MASK for value in values])
 
 
 def unpack_stat(record: bytes) -> tuple[int, int, int, int]:
@@ -167,8 +169,8 @@ def _list_open(
             flat += (result.st_ino, result.st_size, result.st_mtime_ns, result.st_ctime_ns)
     try:
         stats = struct.pack(f"<{len(flat)}q", *flat)
-    except struct.error:  # an inode number above 2**63
-        stats = struct.pack("<" + "Qqqq" * len(kept), *flat)
+    except struct.error:  # an inode above 2**63, or a time beyond the year 2262
+        stats = struct.pack(f"<{len(flat)}Q", *[value & _MASK for value in flat])
     return Listing("\0".join(kept), stats, folders, links, specials, temps)
 
 

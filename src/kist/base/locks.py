@@ -76,7 +76,14 @@ class FileLock:
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise self._unavailable(error) from error
+            if error.errno not in (errno.EACCES, errno.EROFS):
+                raise self._unavailable(error) from error
+            try:
+                descriptor = os.open(
+                    self._path, os.O_RDONLY | os.O_CLOEXEC
+                )  # enough for a lock without a text
+            except OSError:
+                raise self._unavailable(error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -252,13 +252,13 @@ def _refuse_unsafe(grouped: dict[str, list[tuple[str, str]]], relpaths: list[str
                 )
 
 
-_UNSAFE = frozenset({"", ".", "..", ".git", ".dvc"})
+_UNSAFE = frozenset({"", ".", "..", ".git", ".dvc", "git~1"})
 
 
 def _is_safe_folder(path: str) -> bool:
     # A backslash separates on Windows: what is safe must be safe on each system that may check it out.
     parts = path.replace("\\", "/").split("/")
-    return "\0" not in path and not any(part in _UNSAFE for part in parts)
+    return "\0" not in path and not any(part.lower() in _UNSAFE for part in parts)
 
 
 def render_manifest(tree: Tree) -> bytes:

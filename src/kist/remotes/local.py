@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from typing import Any
 
 from kist.base import digests, parallel
@@ -17,7 +18,7 @@ from kist.errors import MissingError, StorageError
 from kist.formats.records import MD5
 from kist.remotes.base import SizeOf
 from kist.store.copying import CopyOutcome, copy_objects
-from kist.store.loose import LooseStore
+from kist.store.loose import LooseStore, sweep_staging
 from kist.store.presence import Presence
 from kist.store.statindex import DIGEST_SIZE, FolderRow, StatIndex
 
@@ -146,6 +147,7 @@ class FolderRemote:
         target = self.store(source.algorithm)
         if os.path.lexists(self.path) and not os.path.isdir(self.path):
             raise self._not_folder()
+        sweep_staging(self.path, time.time())
         outcome = copy_objects(oids, source, target, workers=workers, progress=progress, phase=phase)
         self._remember(target, outcome)
         return outcome

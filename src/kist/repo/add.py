@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.errors import InputError
+from kist.formats.gitignore import gitignore_entry
 from kist.formats.manifest import Tree, TreeFolder, render_manifest
 from kist.formats.metafile import parse_metafile, with_checksum
 from kist.formats.records import MD5, Digest, Metafile, Output
@@ -196,6 +197,8 @@ def _refuse_path(repository: Repository, path: str) -> None:
         )
     if path == ".git" or path.startswith(".git/") or "/.git/" in path or path.endswith("/.git"):
         raise CannotAddError(f"cannot add '{shown}': it belongs to Git")
+    if repository.git is not None:
+        gitignore_entry(posixpath.basename(path))  # refuses what no line of .gitignore can name
     refuse_symlinked_parents(repository, path)
     absolute = repository.abspath(path)
     if not os.path.lexists(absolute):

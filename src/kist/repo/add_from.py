@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import posixpath
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 from kist.base import atomic
@@ -20,6 +21,7 @@ from kist.repo.repository import OutsideRepositoryError
 from kist.repo.transfers import open_remote
 from kist.store import links
 from kist.store.ingest import FileChangedError, store_batches
+from kist.store.loose import sweep_staging
 from kist.store.statindex import StatIndex
 from kist.workspace.scan import refuse_specials, scan_directory, scan_file, unread_batches, with_stored
 
@@ -96,6 +98,7 @@ def _to_remote(
     target, _ = open_remote(repository, remote)
     assert isinstance(target, FolderRemote)
     store = target.store(MD5)
+    sweep_staging(store.base, time.time())
     # Files from elsewhere are nothing to remember: an index that was never written.
     index = StatIndex(os.devnull + "/none")
     is_dir = os.path.isdir(origin)

@@ -126,6 +126,7 @@ def checkout(repository: Repository, targets: Sequence[str], options: CheckoutOp
     Holds: content that is stored nowhere is never removed without `force`; a kill leaves each file old or new.
     """
     with repository.lock():
+        repository.sweep_now()
         items = select(repository, targets, with_deps=options.with_deps, recursive=options.recursive)
         return checkout_items(repository, items, options, is_everything=not targets)
 
@@ -361,6 +362,8 @@ def _apply(
     if plan.is_empty and look.snapshot is not None:
         return look
     target = repository.abspath(plan.root)
+    if not is_dir:
+        atomic.tidy_folder(target)
     if is_dir and plan.is_empty and not os.path.lexists(target):
         os.makedirs(target)
     kind = links.COPY

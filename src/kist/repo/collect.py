@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from kist.base.atomic import is_temp_name
@@ -162,38 +162,46 @@ class WorkspaceSource:
 class CommitSource:
     """The files of one commit."""
 
-    def __init__(self, repository: Repository, rev: str) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        rev: str,
+        tree: dict[str, str] | None = None,
+        blobs: dict[str, bytes] | None = None,
+    ) -> None:
+        """Args: tree, blobs: path -> blob id of the commit's metafiles, and their bytes, if they were read before."""
         git = repository.git
         assert git is not None
         self._repository = repository
         self._git = git
-        self._rev = git.resolve(rev)
+        self._rev = rev if tree is not None else git.resolve(rev)
         offset = os.path.relpath(repository.root, git.top).replace(os.sep, "/")
         self._offset = "" if offset == "." else offset + "/"
-        items = git.list_tree(self._rev, METAFILE_SUFFIXES, under=self._offset.rstrip("/"))
-        self._shas = {
-            path[len(self._offset) :]: item.sha
-            for path, item in items.items()
-            if path.startswith(self._offset)
-            and item.mode != "120000"
-            and not path.startswith(self._offset + ".dvc/")
+        if tree is None:
+            items = git.list_tree(self._rev, METAFILE_SUFFIXES, under=self._offset.rstrip("/"))
+            tree = {path: item.sha for path, item in items.items() if item.mode != "120000"}
+        own = self._offset + ".dvc/"
+        self.shas = {
+            path[len(self._offset) :]: sha
+            for path, sha in tree.items()
+            if path.startswith(self._offset) and not path.startswith(own)
         }
-        wanted = set(self._shas.values())
-        self._blobs = dict(git.read_blobs(sorted(wanted))) if wanted else {}
+        wanted = set(self.shas.values())
+        self._blobs = blobs if blobs is not None else dict(git.read_blobs(sorted(wanted))) if wanted else {}
 
     def prune(self, path: str) -> None:
         """Does nothing: a commit holds no data."""
 
     def metafiles(self) -> Iterator[str]:
         """Yields metafiles in path order."""
-        for path in sorted(self._shas):
+        for path in sorted(self.shas):
             name = posixpath.basename(path)
             if (name.endswith(".dvc") and name != ".dvc") or name in (PIPELINE_FILE, OLD_FILE):
                 yield path
 
     def read(self, path: str) -> bytes | None:
         """Returns a file's bytes, or None where the commit has none."""
-        sha = self._shas.get(path)
+        sha = self.shas.get(path)
         if sha is not None:
             return self._blobs[sha]
         return self._git.read_file(self._rev, self._offset + path)
@@ -241,6 +249,31 @@ def collect(
                     source.prune(out.path)
         stages += found
     return stages
+
+
+def collect_commits(repository: Repository, revs: Sequence[str]) -> Iterator[Stage]:
+    """Yields the stages of many commits; a metafile that many of them share is read once.
+
+    Metafiles that cannot be read are left out: what an old commit broke must not stop a push of all the others.
+    """
+    git = repository.git
+    assert git is not None
+    wanted = {sha for _, tree in git.trees(revs, METAFILE_SUFFIXES) for sha in tree.values()}
+    blobs = dict(git.read_blobs(sorted(wanted))) if wanted else {}
+    seen: set[tuple[str, str, str]] = set()
+    for commit, tree in git.trees(revs, METAFILE_SUFFIXES):
+        source = CommitSource(repository, commit, tree, blobs)
+        for path in source.metafiles():
+            lock = posixpath.join(posixpath.dirname(path), LOCK_FILE) if path.endswith(PIPELINE_FILE) else ""
+            key = (path, source.shas[path], source.shas.get(lock, ""))
+            if key in seen:
+                continue
+            seen.add(key)
+            try:
+                found = read_stages(source, path)
+            except FormatError:
+                continue
+            yield from found
 
 
 def read_stages(source: Source, path: str) -> list[Stage]:
@@ -301,11 +334,11 @@ def _pipeline_stages(source: Source, path: str, data: bytes) -> list[Stage]:
 
 def _out(file: str, address: str, wdir: str, output: Output, is_import: bool) -> Out:
     written = output.path
-    if "://" in written or written.startswith("/"):
+    if "://" in written:
         return Out(written, address, output, is_import, False)
     path = posixpath.normpath(posixpath.join(wdir, written))
     parts = path.split("/")
-    if parts[0] == ".." or path == ".":
+    if parts[0] == ".." or path == "." or path.startswith("/"):
         raise UnsafeOutputError(
             f"cannot use '{file}': its output '{written}' is outside of the repository",
             hint=f"correct the path in '{file}'",

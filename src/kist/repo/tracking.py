@@ -6,9 +6,11 @@ Order: file objects, then manifests; metafiles come after, by the caller (rule R
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from kist.base import atomic
 from kist.errors import InputError
 from kist.formats.manifest import render_manifest
 from kist.formats.records import MD5, Digest, Output
@@ -68,7 +70,10 @@ def store_paths(
         looks = look_at(repository, [(path, MD5) for path in paths], read=False)
         for look in looks:
             if look.snapshot is not None:
+                atomic.remove_stale(look.snapshot.temps, time.time())
                 refuse_specials(look.snapshot)
+            if not look.is_dir:
+                atomic.tidy_folder(os.path.dirname(repository.abspath(look.path)))
         if not to_cache:
             return [_hashed(repository, look) for look in looks]
         stored, changed = _store_once(repository, looks, relink=relink)

@@ -12,7 +12,7 @@ from kist.errors import ConfigError
 from kist.formats.records import LEGACY_MD5, MD5
 from kist.remotes.base import Remote
 from kist.remotes.local import FolderRemote
-from kist.repo.collect import CommitSource, collect
+from kist.repo.collect import collect_commits
 from kist.repo.targets import Selected, all_outputs, select
 from kist.transfer import plan
 
@@ -92,12 +92,11 @@ def wanted_outputs(
         revs.update(dict.fromkeys(git.tags().values()))
     paths = {item.path for item in chosen} if targets else None
     seen = {(item.path, item.out.output.digest) for item in chosen}
-    for rev in revs:
-        for item in all_outputs(collect(CommitSource(repository, rev), on_damage=lambda path, error: None)):
-            for same in _same_paths(item, paths):
-                if (same.path, same.out.output.digest) not in seen:
-                    seen.add((same.path, same.out.output.digest))
-                    chosen.append(same)
+    for item in all_outputs(collect_commits(repository, list(revs))):
+        for same in _same_paths(item, paths):
+            if (same.path, same.out.output.digest) not in seen:
+                seen.add((same.path, same.out.output.digest))
+                chosen.append(same)
     return chosen
 
 

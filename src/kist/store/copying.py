@@ -188,16 +188,11 @@ class _Job:
         return _COPIED, size
 
     def _pour(self, reader: int, writer: int, oid: str, emit: Emit) -> tuple[bool, int]:
-        block = os.read(reader, digests.BLOCK_SIZE)
-        total = len(block)
-        digest = hashlib.md5(block, usedforsecurity=False)
-        is_large = total == digests.BLOCK_SIZE
-        while block:
-            atomic.write_all(writer, block)
-            if len(block) < digests.BLOCK_SIZE and not is_large:
-                break
-            block = os.read(reader, digests.BLOCK_SIZE)
+        digest = hashlib.md5(usedforsecurity=False)
+        total = 0
+        while block := digests.read_block(reader, self.source.path(oid)):
             digest.update(block)
+            atomic.write_all(writer, block)
             total += len(block)
             if total % (16 * digests.BLOCK_SIZE) == 0:
                 emit(0, 16 * digests.BLOCK_SIZE)

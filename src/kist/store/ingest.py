@@ -287,7 +287,7 @@ class _Job:
                 if is_clone:
                     source = writer
                 digest = hashlib.md5(usedforsecurity=False)
-                while block := os.read(source, digests.BLOCK_SIZE):
+                while block := digests.read_block(source, path):
                     digest.update(block)
                     if not is_clone:
                         atomic.write_all(writer, block)
@@ -355,7 +355,9 @@ class _Job:
 
     def _meet_existing(self, path: str, target: str, digest: bytes, staged: str) -> int:
         """Keeps an intact object that is there already and links the file to it; heals a damaged one (R2, R9)."""
-        if not os.path.samefile(path, target) and not _same_object(target, path, digest):
+        if os.path.samefile(path, target):
+            os.chmod(target, OBJECT_MODE)  # a kill may have come between the link and this
+        elif not _same_object(target, path, digest):
             os.link(path, staged, follow_symlinks=False)
             os.chmod(staged, OBJECT_MODE)
             os.replace(staged, target)

@@ -80,8 +80,13 @@ def choose_type(types: Sequence[str], *, store: str, workspace: str) -> str:
 
 def _works(kind: str, source: str, target: str) -> bool:
     try:
-        with open(source, "xb") as stream:
-            stream.write(b"kist link probe")
+        try:
+            with open(source, "xb") as stream:
+                stream.write(b"kist link probe")
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EROFS, errno.EPERM):
+                raise
+            return _works_read_only(kind, os.path.dirname(source), os.path.dirname(target))
         if kind == REFLINK:
             with open(source, "rb") as reader, open(target, "xb") as writer:
                 return clone(reader.fileno(), writer.fileno())
@@ -94,6 +99,13 @@ def _works(kind: str, source: str, target: str) -> bool:
         atomic.remove_quietly(target)
         atomic.remove_quietly(source)
     return True
+
+
+def _works_read_only(kind: str, store: str, workspace: str) -> bool:
+    """Says what links are to be expected from a store that nothing can be written to, so that none can be tried."""
+    if kind == HARDLINK:
+        return os.stat(store).st_dev == os.stat(workspace).st_dev
+    return kind == SYMLINK
 
 
 def make_link(kind: str, source: str, name: str, *, folder: int | None = None) -> None:
