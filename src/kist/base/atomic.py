@@ -93,8 +93,7 @@ def write_file(path: str, data: bytes, *, durable: bool = True, mode: int | None
 
     Holds: at every moment `path` has its old bytes or all of the new ones.
     """
-    # A link is followed: whoever made `.gitignore` a link wants its target changed.
-    path = os.path.realpath(path) if os.path.islink(path) else path
+    # A symbolic link is replaced, not followed: a repository's files must not lead writes out of it (rule R14).
     directory, _ = os.path.split(path)
     tidy_folder(directory or ".")
     temp = os.path.join(directory, temp_name())

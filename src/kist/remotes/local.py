@@ -5,17 +5,15 @@ Not here: the copying itself (store.copying). Implements docs/spec/remotes.md.
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from typing import Any
 
-from kist.base import digests, parallel
-from kist.base.listing import STAT_SIZE, list_directory, unpack_stat
+from kist.base import parallel
+from kist.base.listing import STAT_SIZE, UNTRUSTED, list_directory, unpack_stat
 from kist.base.parallel import Emit
 from kist.base.progress import Progress
 from kist.errors import MissingError, StorageError
-from kist.formats.records import MD5
 from kist.remotes.base import SizeOf
 from kist.store.copying import CopyOutcome, copy_objects
 from kist.store.loose import LooseStore, sweep_staging
@@ -108,7 +106,7 @@ class FolderRemote:
                 if not self._is_sound(store, prefix + name, record, was_seen, size_of)
             }
             found.update(prefix + name for name in bad)
-            changed.append((prefix, _pack(prefix, _sound_records(names, stats, bad))))
+            changed.append((prefix, _pack(prefix, _records_but(names, stats, bad))))
         self._index.save(space, changed)
         return found
 
@@ -130,15 +128,7 @@ class FolderRemote:
         if not was_seen:
             expected = size_of(oid)
             return expected is None or expected == unpack_stat(record)[1]
-        path = store.path(oid)
-        try:
-            if store.algorithm == MD5 or oid.endswith(".dir"):
-                return digests.read_md5(path)[0].hex() == oid[:32]
-            return bytes.fromhex(oid) in digests.read_legacy_md5(path)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.EINVAL):
-                return False
-            raise
+        return store.is_intact(oid)
 
     def send(
         self, oids: set[str], source: LooseStore, *, workers: int, progress: Progress, phase: str
@@ -186,10 +176,12 @@ def _pack(prefix: str, records: dict[str, bytes]) -> FolderRow:
     return FolderRow("\0".join(named), stats, bytes.fromhex("".join([prefix + name for name in plain])))
 
 
-def _sound_records(names: str, stats: bytes, bad: set[str]) -> dict[str, bytes]:
+def _records_but(names: str, stats: bytes, bad: set[str]) -> dict[str, bytes]:
+    """Returns name -> stat record; damaged objects stay on record as such until they are healed."""
     split = names.split("\0") if names else []
     return {
-        name: stats[at * STAT_SIZE : (at + 1) * STAT_SIZE] for at, name in enumerate(split) if name not in bad
+        name: UNTRUSTED if name in bad else stats[at * STAT_SIZE : (at + 1) * STAT_SIZE]
+        for at, name in enumerate(split)
     }
 
 

@@ -257,7 +257,7 @@ def remove_output(
     repository: Repository, look: Look, path: str, options: CheckoutOptions, tally: _Tally
 ) -> bool:
     """Removes what is at `path` if its content is stored, or by force; returns whether it is gone."""
-    store = repository.cache
+    store = repository.store_for(look.snapshot.space.partition(":")[0] if look.snapshot is not None else MD5)
     item_root = path if look.is_dir else os.path.dirname(path)
     snapshot = look.snapshot
     if snapshot is None:
@@ -265,7 +265,9 @@ def remove_output(
     plan = plan_checkout(repository.root, item_root, snapshot, Tree({}))
     try:
         if not options.force:
-            refuse_unsaved(plan, store, shown=repository.shown(path))
+            at_risk = {bytes.fromhex(oid) for _, oid in plan.at_risk if oid}
+            trusted = repository.trust(store).records(at_risk)
+            refuse_unsaved(plan, store, snapshot, trusted, shown=repository.shown(path))
     except UnsavedFilesError as error:
         tally.unsaved.append(error)
         return False
@@ -355,7 +357,9 @@ def _apply(
     shown = repository.shown(item.path)
     try:
         if not options.force:
-            refuse_unsaved(plan, store, shown=shown)
+            at_risk = {bytes.fromhex(oid) for _, oid in plan.at_risk if oid}
+            known = repository.trust(store).records(at_risk)
+            refuse_unsaved(plan, store, look.snapshot, known, shown=shown)
     except UnsavedFilesError as error:
         tally.unsaved.append(error)
         return None

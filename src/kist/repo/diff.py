@@ -38,6 +38,7 @@ class DiffResult(NamedTuple):
 
     differences: Differences
     not_in_cache: list[tuple[str, str]]
+    is_with_workspace: bool
 
 
 class _Entry(NamedTuple):
@@ -80,7 +81,7 @@ def diff(
     missing = []
     if new is None and not hide_missing:
         missing = [item for item in _missing(repository, before) if not wanted or _is_wanted(item[0], wanted)]
-    return DiffResult(compare_entries(first, second), missing)
+    return DiffResult(compare_entries(first, second), missing, new is None)
 
 
 def _of_commit(repository: Repository, rev: str) -> dict[str, _Entry]:

@@ -16,7 +16,8 @@ from kist.formats.manifest import render_manifest
 from kist.formats.records import MD5, Digest, Output
 from kist.repo.data import Look, look_at
 from kist.store import links
-from kist.store.ingest import FileBatch, FileChangedError, store_batches
+from kist.store.ingest import FileBatch, FileChangedError, Stored, store_batches
+from kist.store.loose import LooseStore
 from kist.store.presence import Presence
 from kist.store.statindex import DIGEST_SIZE, TreeRow
 from kist.workspace.checkout import FolderPlan, Plan, apply_plan
@@ -155,7 +156,7 @@ def _store_snapshots(
     batches: list[FileBatch] = []
     places: list[list[tuple[str, list[int]]]] = []
     for snapshot in snapshots:
-        own, where = unread_batches(_forget_missing(repository, snapshot))
+        own, where = unread_batches(_forget_missing(repository, snapshot, kind))
         batches += own
         places.append(where)
     stored = store_batches(
@@ -175,14 +176,35 @@ def _store_snapshots(
         if not moved and relink:
             snapshot = _as_links(repository, snapshot, where, kind)
         done.append(snapshot._replace(changed=snapshot.changed | {path for path, _ in where}))
-        if kind in links.PROTECTED:
-            for item in own_results:
-                records += _records(item.digests, item.stats)
+        for item in own_results:
+            records += (
+                _records(item.digests, item.stats) if kind in links.PROTECTED else _of_objects(store, item)
+            )
     if not moved:
         for snapshot in done:
             remember(snapshot, index=repository.index)
         repository.trust(store).add(records)
     return done, moved
+
+
+def _damaged(repository: Repository, oids: set[str]) -> set[str]:
+    """Returns objects of the cache whose bytes are wrong; only those that changed since they were right are read."""
+    store = repository.cache
+    trust = repository.trust(store)
+    known = trust.records({bytes.fromhex(oid) for oid in oids})
+    bad: set[str] = set()
+    fresh: list[bytes] = []
+    for oid in oids:
+        digest = bytes.fromhex(oid)
+        found = store.stat(oid)
+        if found is None or found == known.get(digest):
+            continue
+        if store.is_intact(oid):
+            fresh.append(digest + found)
+        else:
+            bad.add(oid)
+    trust.add(fresh)
+    return bad
 
 
 def _as_links(
@@ -227,6 +249,17 @@ def _is_ours(repository: Repository, snapshot: Snapshot, relpath: str) -> bool:
     return target.startswith(os.path.realpath(repository.cache_dir) + os.sep)
 
 
+def _of_objects(store: LooseStore, item: Stored) -> list[bytes]:
+    """Returns trust records of objects that were just copied and hashed."""
+    records = []
+    for at in range(0, len(item.digests), DIGEST_SIZE):
+        digest = item.digests[at : at + DIGEST_SIZE]
+        found = store.stat(digest.hex())
+        if found is not None:
+            records.append(digest + found)
+    return records
+
+
 def _set_checkout_mode(path: str) -> None:
     """Gives an executable file the mode that a checkout gives it: the owner's x bit alone."""
     umask = os.umask(0)
@@ -242,9 +275,15 @@ def _records(digests: bytes, stats: bytes) -> list[bytes]:
     ]
 
 
-def _forget_missing(repository: Repository, snapshot: Snapshot) -> Snapshot:
-    """Returns the snapshot with the digests of files whose object is not in the cache made unknown, to be stored."""
-    lacking = repository.cache.missing({oid for oid in snapshot.tree().oids() if oid != "0" * 32})
+def _forget_missing(repository: Repository, snapshot: Snapshot, kind: str) -> Snapshot:
+    """Returns the snapshot with the digests of files that the cache does not hold made unknown, to be stored.
+
+    A linked file is its object; a copied file's object may have rotted, and this is the time to heal it (rule R9).
+    """
+    oids = {oid for oid in snapshot.tree().oids() if oid != "0" * 32}
+    lacking = repository.cache.missing(oids)
+    if kind not in links.PROTECTED:
+        lacking |= _damaged(repository, oids - lacking)
     if not lacking:
         return snapshot
     folders = dict(snapshot.folders)

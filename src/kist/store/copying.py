@@ -107,15 +107,13 @@ def _run(
             outcome.corrupt.extend(oid for oid, state in zip(group, states, strict=True) if state == _CORRUPT)
             job.total += size
         done = [oid for group in copied for oid in group]
-        folders = sorted({job.target.path(oid)[: -len(oid) + 1] for oid in done})
         atomic.sync_many([f"{job.staging}/{oid}" for oid in done], (), root=job.target.base)
         work([("publish", *group) for group in copied if group])
         settle()
         for records in work([("check", *group) for group in copied if group]):
             outcome.records.extend(records)
         if len(done) <= atomic.SYNC_EACH_LIMIT or not atomic.sync_file_system(job.target.base):
-            for folder in folders:
-                atomic.sync_directory(folder)
+            job.target.sync_folders({oid[:2] for oid in done})
         outcome.copied.extend(done)
 
 

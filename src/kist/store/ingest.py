@@ -171,9 +171,7 @@ def _run(
     checked = [item for answer in work("Checking", asked, 0) for item in answer]
     prefixes = {column[at : at + 1].hex() for column in columns for at in range(0, len(column), DIGEST_SIZE)}
     if is_small or not atomic.sync_file_system(store.base):
-        for prefix in sorted(prefixes):
-            atomic.sync_directory(f"{store.root}/{prefix}")
-        atomic.sync_directory(store.root)
+        store.sync_folders(prefixes)
     return [
         Stored(column, stats, tuple(changed))
         for column, (stats, changed) in zip(columns, checked, strict=True)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from kist.base import atomic
+from kist.base import atomic, digests
 from kist.base.listing import list_directory, pack_stat
 from kist.errors import CorruptError, InputError, MissingError
 from kist.formats.records import MD5
@@ -200,6 +200,24 @@ class LooseStore(NamedTuple):
             return
         atomic.write_file(path, data, mode=OBJECT_MODE)
 
+    def is_intact(self, oid: str) -> bool:
+        """Says whether an object is there and its bytes match its name; reads all of it."""
+        path = self.path(oid)
+        try:
+            if self.algorithm == MD5 or oid.endswith(".dir"):
+                return digests.read_md5(path)[0].hex() == oid[:32]
+            return bytes.fromhex(oid) in digests.read_legacy_md5(path)
+        except OSError:
+            return False
+
+    def sync_folders(self, prefixes: Iterable[str]) -> None:
+        """Makes the names in prefix folders durable, and those of the folders themselves, which may be new."""
+        root = self.root
+        for prefix in sorted(prefixes):
+            atomic.sync_directory(f"{root}/{prefix}")
+        for folder in dict.fromkeys([root, os.path.dirname(root), self.base, os.path.dirname(self.base)]):
+            atomic.sync_directory(folder)
+
     def quarantine(self, oid: str) -> None:
         """Moves a damaged object aside, to `kist-bad/` in the base, so that an intact copy can take its place.
 
@@ -209,7 +227,10 @@ class LooseStore(NamedTuple):
         aside = os.path.join(self.base, "kist-bad")
         try:
             self.make_folder(aside)
-            os.replace(self.path(oid), os.path.join(aside, oid))
+            name = oid
+            while os.path.lexists(os.path.join(aside, name)):
+                name = f"{oid}-{os.urandom(4).hex()}"
+            os.rename(self.path(oid), os.path.join(aside, name))
         except OSError:
             pass
 

@@ -206,13 +206,24 @@ def _pairs(names: Iterable[str], column: bytes) -> dict[str, bytes]:
     return {name: column[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE] for at, name in enumerate(names)}
 
 
-def refuse_unsaved(plan: Plan, store: LooseStore, *, shown: str) -> None:
-    """Raises UnsavedFilesError if content would go that `store` does not hold.
+def refuse_unsaved(
+    plan: Plan, store: LooseStore, current: Snapshot | None, trusted: dict[bytes, bytes], *, shown: str
+) -> None:
+    """Raises UnsavedFilesError if content would go that `store` does not hold intact (rule R5).
 
-    Args: shown: the output's path as the person types it.
+    Args:
+        current: what is there; a file that is its object itself need not be read.
+        trusted: stat records of objects that were found right; others are read.
+        shown: the output's path as the person types it.
     """
-    stored = {oid for _, oid in plan.at_risk if oid}
-    lacking = store.missing(stored) if stored else set()
+    own = _records_by_path(current, {relpath for relpath, _ in plan.at_risk})
+    lacking = set()
+    for relpath, oid in plan.at_risk:
+        found = store.stat(oid) if oid else None
+        if found is None or not (
+            found in (own.get(relpath), trusted.get(bytes.fromhex(oid))) or store.is_intact(oid)
+        ):
+            lacking.add(oid)
     unsaved = [relpath for relpath, oid in plan.at_risk if not oid or oid in lacking]
     if unsaved:
         listed = ", ".join(f"'{relpath}'" for relpath in unsaved[:3])
@@ -221,6 +232,16 @@ def refuse_unsaved(plan: Plan, store: LooseStore, *, shown: str) -> None:
             f"cannot check out '{shown}': {listed}{more} would be lost, for the cache does not have that content",
             hint=f"kist commit {shown}    (keeps it), or kist checkout --force {shown}    (drops it)",
         )
+
+
+def _records_by_path(current: Snapshot | None, relpaths: set[str]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for path, row in current.folders.items() if current is not None and relpaths else ():
+        prefix = path + "/" if path else ""
+        for at, name in enumerate(row.split()):
+            if prefix + name in relpaths:
+                found[prefix + name] = row.stats[at * STAT_SIZE : (at + 1) * STAT_SIZE]
+    return found
 
 
 def apply_plan(

@@ -67,8 +67,9 @@ def _document(repository: Repository, result: DiffResult, *, show_hash: bool) ->
         "deleted": [entry(item) for item in found.deleted],
         "modified": [entry(item) for item in found.modified],
         "renamed": [entry(item) for item in found.renamed],
-        "not in cache": [],
     }
+    if result.is_with_workspace:
+        document["not in cache"] = []
     for path, oid in result.not_in_cache:
         document["not in cache"].append(
             {"path": _shown(repository, path), **({"hash": oid} if show_hash else {})}
