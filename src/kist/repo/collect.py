@@ -251,10 +251,14 @@ def collect(
     return stages
 
 
-def collect_commits(repository: Repository, revs: Sequence[str]) -> Iterator[Stage]:
+def collect_commits(
+    repository: Repository, revs: Sequence[str], *, on_damage: Callable[[str, FormatError], None]
+) -> Iterator[Stage]:
     """Yields the stages of many commits; a metafile that many of them share is read once.
 
-    Metafiles that cannot be read are left out: what an old commit broke must not stop a push of all the others.
+    Args:
+        on_damage: called with `COMMIT:PATH` for each metafile that cannot be read; the others are yielded, for what
+            an old commit broke cannot be mended and must not stop a push.
     """
     git = repository.git
     assert git is not None
@@ -271,7 +275,8 @@ def collect_commits(repository: Repository, revs: Sequence[str]) -> Iterator[Sta
             seen.add(key)
             try:
                 found = read_stages(source, path)
-            except FormatError:
+            except FormatError as error:
+                on_damage(f"{commit[:7]}:{path}", error)
                 continue
             yield from found
 

@@ -75,6 +75,8 @@ class Repository:
         self.cwd = cwd
         self.progress: Progress = progress or SilentProgress()
         self.environ: Mapping[str, str] = environ or {}
+        self.notes: list[str] = []
+        """Lines to tell the person that are no errors."""
         self._config_paths = config_paths
         self._wait_s = None if wait_for_lock else WAIT_S
         self._settings: Settings | None = None
@@ -197,6 +199,11 @@ class Repository:
         """Drops what was read of ignore files, after some were changed."""
         self._ignores = None
         self._git_ignores = None
+
+    def take_notes(self) -> list[str]:
+        """Returns the notes so far, and forgets them."""
+        taken, self.notes = self.notes, []
+        return taken
 
     def lock(self) -> FileLock:
         """Returns the lock that every changing command holds."""

@@ -148,13 +148,13 @@ def out_state(
     looks: dict[tuple[str, str], Look],
     presences: dict[str, Presence],
 ) -> str | None:
-    """Returns "new", "not in cache", "deleted", "modified", or None for an output that is as recorded."""
+    """Returns "not in cache", "deleted", "modified", or None for an output that is as recorded."""
     if not out.is_inside:
         return None
     digest = out.output.digest
     look = looks[out.path, algorithm_of(digest)]
     if digest is None or digest.algorithm not in (MD5, LEGACY_MD5):
-        return "deleted" if look.snapshot is None else "new"
+        return "deleted" if look.snapshot is None else "modified"
     if out.output.use_cache and not _is_cached(repository, digest, presences):
         return "not in cache"
     if look.snapshot is None:
@@ -201,7 +201,7 @@ def cloud_status(
         return {}, [name.name], [note] if note else []
     found: dict[str, str] = {}
     names: list[str] = []
-    notes: list[str] = []
+    notes = repository.take_notes()
     for name_or_default, by_algorithm in grouped.items():
         target, note = open_remote(repository, name_or_default)
         names.append(target.name)

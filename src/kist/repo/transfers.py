@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from kist.errors import ConfigError
+from kist.errors import ConfigError, FormatError
 from kist.formats.records import LEGACY_MD5, MD5
 from kist.remotes.base import Remote
 from kist.remotes.local import FolderRemote
@@ -90,9 +90,13 @@ def wanted_outputs(
         revs.update(dict.fromkeys(git.branches().values()))
     if scope.tags:
         revs.update(dict.fromkeys(git.tags().values()))
+
+    def left_out(path: str, error: FormatError) -> None:
+        repository.notes.append(f"left out '{path}': {error.message}")
+
     paths = {item.path for item in chosen} if targets else None
     seen = {(item.path, item.out.output.digest) for item in chosen}
-    for item in all_outputs(collect_commits(repository, list(revs))):
+    for item in all_outputs(collect_commits(repository, list(revs), on_damage=left_out)):
         for same in _same_paths(item, paths):
             if (same.path, same.out.output.digest) not in seen:
                 seen.add((same.path, same.out.output.digest))
@@ -151,7 +155,7 @@ def transfer(
     moved = size = 0
     failed: list[tuple[str, str, str]] = []
     names: list[str] = []
-    notes: list[str] = []
+    notes = repository.take_notes()
     workers = jobs or repository.workers
     for name, by_algorithm in grouped.items():
         target, note = open_remote(repository, name)
