@@ -61,3 +61,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Removes the home directory."""
     shutil.rmtree(config.stash[_home], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the differences that are known and not mended yet; docs/status.md speaks of them.
+
+    The file lists one test a line: its id, a tab, the reason. A test that is not listed must pass.
+    """
+    path = os.path.join(os.path.dirname(__file__), "known_differences.txt")
+    with open(path, encoding="utf-8") as stream:
+        known = dict(line.rstrip("\n").split("\t", 1) for line in stream if "\t" in line)
+    for item in items:
+        reason = known.get(item.nodeid)
+        if reason is not None:
+            item.add_marker(pytest.mark.xfail(reason=reason, strict=False))

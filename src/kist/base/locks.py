@@ -46,6 +46,16 @@ class FileLock:
         self._link = ""
 
     def __enter__(self) -> FileLock:
+        try:
+            self._wait()
+        except BaseException:
+            if self._link:
+                atomic.remove_quietly(self._link)
+                self._link = ""
+            raise
+        return self
+
+    def _wait(self) -> None:
         deadline = None if self._wait_s is None else time.monotonic() + self._wait_s
         while not self._try():
             if deadline is not None and time.monotonic() > deadline:
@@ -54,7 +64,6 @@ class FileLock:
                     hint="wait until it has finished, or give --wait-for-lock",
                 )
             time.sleep(_POLL_S)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -34,8 +34,7 @@ def compare_entries(
 
     Args:
         old, new: path -> id; what is the same on both sides may be left out of both.
-        find_renamed: a deleted and an added file of the same content are one renamed file; directories, whose paths
-            end in "/", never are.
+        find_renamed: a deleted and an added file, or directory, of the same content are one renamed.
     """
     added = {path: oid for path, oid in new.items() if path not in old}
     deleted = {path: oid for path, oid in old.items() if path not in new}
@@ -46,11 +45,10 @@ def compare_entries(
     if find_renamed and added and deleted:
         by_oid: dict[str, list[str]] = {}
         for path in sorted(added, reverse=True):
-            if not path.endswith("/"):
-                by_oid.setdefault(added[path], []).append(path)
+            by_oid.setdefault(added[path], []).append(path)
         for path in sorted(deleted):
             targets = by_oid.get(deleted[path])
-            if targets and not path.endswith("/"):
+            if targets:
                 target = targets.pop()
                 renamed.append(Changed(path, deleted[path], added[target], target))
         for item in renamed:

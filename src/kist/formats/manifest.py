@@ -138,7 +138,10 @@ def parse_manifest(data: bytes, *, name: str) -> Tree:
         if group is None:
             group = grouped[path] = []
         group.append((file_name, oid))
-    _refuse_unsafe(grouped, [relpath for relpath, _ in pairs], name)
+    relpaths = [relpath for relpath, _ in pairs]
+    if b"\\" in data or not data.isascii():
+        _refuse_broken_text(relpaths, name)
+    _refuse_unsafe(grouped, relpaths, name)
     return _pack(grouped)
 
 
@@ -231,7 +234,19 @@ def _load(data: bytes, name: str) -> list[tuple[str, str]]:
     return pairs
 
 
+def _refuse_broken_text(relpaths: list[str], name: str) -> None:
+    """Raises ManifestError for half of a surrogate pair, which no file name can hold."""
+    try:
+        "".join(relpaths).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise ManifestError(f"cannot use manifest '{name}': a path in it is no text") from error
+
+
 def _refuse_unsafe(grouped: dict[str, list[tuple[str, str]]], relpaths: list[str], name: str) -> None:
+    # Split at its last slash, "/a" looks like "a".
+    absolute = [relpath for relpath in relpaths if relpath[:1] == "/"]
+    if absolute:
+        raise ManifestError(f"cannot use manifest '{name}': unsafe path '{absolute[0]}'")
     if len(set(relpaths)) != len(relpaths):
         raise ManifestError(f"cannot use manifest '{name}': it names a path twice")
     for path, pairs in grouped.items():

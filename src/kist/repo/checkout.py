@@ -143,6 +143,15 @@ def checkout_items(
     tally = _Tally()
     if is_everything:
         _remove_leftovers(repository, {item.out.path for item in items}, tally, options)
+    for item in items:
+        is_plain = item.stage.metafile is not None and not item.out.is_import and item.out.is_inside
+        if (
+            is_plain
+            and item.out.output.digest is None
+            and item.out.output.use_cache
+            and not item.out.output.files
+        ):
+            tally.missing.append((item.out.path, ""))  # nothing was ever recorded
     looks = look_at(repository, [(item.out.path, algorithm_of(item.out.output.digest)) for item in wanted])
     by_path: dict[str, Look] = {}
     for item, look in zip(wanted, looks, strict=True):
@@ -191,11 +200,11 @@ def _check_out_one(
     changed = _apply(repository, item, look, plan, store, options, tally)
     if changed is None:
         return look
-    shown = item.path + "/" if digest.is_dir and not item.inner else item.path
+    shown = item.out.path + "/" if digest.is_dir else item.out.path
     if look.snapshot is None:
-        if changed.snapshot is not None and changed.snapshot.folders:
+        if (changed.snapshot is not None and changed.snapshot.folders) or (plan.is_empty and digest.is_dir):
             tally.changes.append(OutChange("added", shown))
-    elif current != digest:
+    elif current != digest or look.is_executable != (output.isexec and not look.is_dir):
         tally.changes.append(OutChange("modified", shown))
     return changed
 

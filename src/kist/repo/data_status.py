@@ -68,13 +68,14 @@ def data_status(
     is_empty = git is not None and not git.has_commits()
     head = {}
     if git is not None and not is_empty:
-        head = recorded(collect(CommitSource(repository, "HEAD"), on_damage=lambda path, error: None))
+        stages_then = collect(CommitSource(repository, "HEAD"), on_damage=lambda path, error: None)
+        head = recorded(stages_then, only_cached=True)
     if wanted:
         outs = [out for out in outs if _meets(out.path, wanted)]
         head = {path: digest for path, digest in head.items() if _meets(path, wanted)}
     now = {out.path: digest for out in outs if (digest := out.output.digest) is not None}
     looks = look_at(repository, [(out.path, algorithm_of(out.output.digest)) for out in outs])
-    committed = _compare(repository, head, now, granular=granular)
+    committed = _compare(repository, head, now, granular=granular) if git is not None else {}
     uncommitted = _uncommitted(repository, outs, looks, granular=granular)
     unchanged = _unchanged(repository, outs, looks, head, granular=granular) if with_unchanged else []
     other = git.status(untracked=True) if git is not None else []
@@ -97,7 +98,9 @@ def data_status(
 
 def _is_data(out: Out) -> bool:
     digest = out.output.digest
-    return out.is_inside and (digest is None or digest.algorithm in (MD5, LEGACY_MD5))
+    return (
+        out.is_inside and out.output.use_cache and (digest is None or digest.algorithm in (MD5, LEGACY_MD5))
+    )
 
 
 def _meets(path: str, wanted: Sequence[str]) -> bool:
@@ -239,6 +242,10 @@ def _not_in_remote(
     chosen = repository.settings.default_remote()
     default = chosen.name if chosen is not None else None
     found: list[str] = []
+    if not repository.settings.remotes:
+        return sorted(
+            _own(item.out.path, digest) for item in items if (digest := item.out.output.digest) is not None
+        )
     for key, by_algorithm in needs_by_remote(items, default=default, named=name, is_push=True).items():
         remote, _ = open_remote(repository, key)
         for algorithm, needs in by_algorithm.items():

@@ -89,8 +89,8 @@ def _of_commit(repository: Repository, rev: str) -> dict[str, _Entry]:
     return {path: _entry(repository, digest) for path, digest in recorded(stages).items()}
 
 
-def recorded(stages: Sequence[Stage]) -> dict[str, Digest]:
-    """Returns the id of each output that metafiles recorded, by path."""
+def recorded(stages: Sequence[Stage], *, only_cached: bool = False) -> dict[str, Digest]:
+    """Returns the id of each output that metafiles recorded, by path; `only_cached` leaves `cache: false` out."""
     return {
         out.path: out.output.digest
         for stage in stages

@@ -142,7 +142,12 @@ def expand_globs(repository: Repository, patterns: Sequence[str]) -> list[str]:
     ]
     found: list[str] = []
     for pattern in patterns:
-        matching = fnmatch.filter(known, pattern) if any(char in pattern for char in "*?[") else [pattern]
+        depth = pattern.count("/")
+        matching = [pattern]
+        if any(char in pattern for char in "*?["):
+            # A star stays in its folder, but for "**".
+            found_all = fnmatch.filter(known, pattern)
+            matching = [path for path in found_all if path.count("/") == depth or "**" in pattern]
         if not matching:
             raise TargetMissingError(
                 f"cannot find '{pattern}': no output or metafile matches", hint="kist status"

@@ -139,6 +139,20 @@ def needs_by_remote(
     return found
 
 
+def _are_here(repository: Repository, by_algorithm: dict[str, list[plan.Need]]) -> bool:
+    """Says whether the cache has everything that is needed."""
+    for algorithm, needs in by_algorithm.items():
+        store = repository.store_for(algorithm)
+        presence = repository.presence(store)
+        for need in needs:
+            oid = need.digest.value
+            if not (presence.is_known(oid) if need.digest.is_dir else store.has(oid)) and plan.lacks(
+                need, store
+            ):
+                return False
+    return True
+
+
 def transfer(
     repository: Repository, items: Sequence[Selected], *, remote: str | None, is_push: bool, jobs: int | None
 ) -> tuple[TransferResult, list[str]]:
@@ -150,7 +164,7 @@ def transfer(
     chosen = repository.settings.default_remote()
     default = chosen.name if chosen is not None else None
     grouped = needs_by_remote(items, default=default, named=remote, is_push=is_push)
-    if not grouped:
+    if is_push and not grouped:
         open_remote(repository, remote)
     moved = size = 0
     failed: list[tuple[str, str, str]] = []
@@ -158,6 +172,8 @@ def transfer(
     notes = repository.take_notes()
     workers = jobs or repository.workers
     for name, by_algorithm in grouped.items():
+        if not is_push and remote is None and _are_here(repository, by_algorithm):
+            continue  # without a need nobody asks for a remote
         target, note = open_remote(repository, name)
         notes += [note] if note else []
         names.append(target.name)

@@ -153,6 +153,14 @@ def fetch(
     return Outcome(moved, failed + group.unreadable, size_bytes, first.records + second.records)
 
 
+def lacks(need: Need, store: LooseStore) -> bool:
+    """Says whether the store lacks something of a need; a damaged manifest counts as missing."""
+    if not need.digest.is_dir:
+        return not store.has(need.digest.value)
+    group = _group([need], store)
+    return bool(group.unreadable or store.missing(set(group.labels())))
+
+
 def _damaged(store: LooseStore, manifests: Iterable[str]) -> set[str]:
     """Returns manifests that are here but cannot be used."""
     damaged = set()

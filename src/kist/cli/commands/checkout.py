@@ -34,6 +34,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     options = CheckoutOptions(args.force, args.relink, args.allow_missing, args.with_deps, args.recursive)
     result = checkout(repository, args.targets, options)
     print_changes(context, repository, result, summary=args.summary)
+    if args.relink and not context.as_json:
+        context.console.info("Relinked successfully")
     error = result.error(repository, allow_missing=args.allow_missing)
     if error is not None:
         raise error

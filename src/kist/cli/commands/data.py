@@ -9,7 +9,6 @@ if TYPE_CHECKING:
 
     from kist.cli.context import Context
     from kist.repo.data_status import DataStatus
-    from kist.repo.repository import Repository
 
 _GROUPS = (
     ("not_in_remote", "Not in remote", ('use "kist push <file>..." to upload files',)),
@@ -74,38 +73,29 @@ def run(args: argparse.Namespace, context: Context) -> int:
         remote=args.remote,
     )
     if context.as_json:
-        context.console.data_json(_document(repository, found))
+        context.console.data_json(_document(found))
     else:
-        _print(context, repository, found)
+        _print(context, found)
     return 0
 
 
-def _shown(repository: Repository, path: str) -> str:
-    return repository.shown(path) + ("/" if path.endswith("/") else "")
-
-
-def _document(repository: Repository, found: DataStatus) -> dict[str, Any]:
+def _document(found: DataStatus) -> dict[str, Any]:
     document: dict[str, Any] = {}
     for key, _, _ in _GROUPS:
         value = getattr(found, key)
         if not value:
             continue
         if isinstance(value, list):
-            document[key] = [_shown(repository, path) for path in value]
+            document[key] = list(value)
             continue
         document[key] = {
-            word: [
-                {"old": _shown(repository, item[0]), "new": _shown(repository, item[1])}
-                if isinstance(item, tuple)
-                else _shown(repository, item)
-                for item in items
-            ]
+            word: [{"old": item[0], "new": item[1]} if isinstance(item, tuple) else item for item in items]
             for word, items in value.items()
         }
     return document
 
 
-def _print(context: Context, repository: Repository, found: DataStatus) -> None:
+def _print(context: Context, found: DataStatus) -> None:
     console = context.console
     is_first = True
     for key, title, hints in _GROUPS:
@@ -119,7 +109,7 @@ def _print(context: Context, repository: Repository, found: DataStatus) -> None:
         for hint in hints:
             console.info(f"  ({hint})")
         colour = "green" if key == "committed" else "red" if key != "unchanged" else ""
-        for line in _entries(repository, value):
+        for line in _entries(value):
             console.info(console.paint(f"        {line}", colour) if colour else f"        {line}")
     if is_first:
         console.info("No changes in an empty git repo." if found.is_empty else "No changes.")
@@ -127,14 +117,14 @@ def _print(context: Context, repository: Repository, found: DataStatus) -> None:
         console.info('(there are other changes not tracked by dvc, use "git status" to see)')
 
 
-def _entries(repository: Repository, value: Any) -> list[str]:
+def _entries(value: Any) -> list[str]:
     if isinstance(value, list):
-        return [_shown(repository, path) for path in value]
+        return list(value)
     lines = []
     for word, items in value.items():
         for item in items:
             if isinstance(item, tuple):
-                lines.append(f"{word}: {_shown(repository, item[0])} -> {_shown(repository, item[1])}")
+                lines.append(f"{word}: {item[0]} -> {item[1]}")
             else:
-                lines.append(f"{word}: {_shown(repository, item)}")
+                lines.append(f"{word}: {item}")
     return lines

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from kist.cli.context import Context
     from kist.compare.entries import Changed
     from kist.repo.diff import DiffResult
-    from kist.repo.repository import Repository
 
 _SHORT = 8
 
@@ -35,27 +34,23 @@ def run(args: argparse.Namespace, context: Context) -> int:
     repository = context.repository()
     result = diff(repository, args.a_rev, args.b_rev, args.targets, hide_missing=args.hide_missing)
     if context.as_json:
-        context.console.data_json(_document(repository, result, show_hash=args.show_hash))
+        context.console.data_json(_document(result, show_hash=args.show_hash))
     elif args.md:
-        _print_markdown(context, _lines(repository, result), show_hash=args.show_hash)
+        _print_markdown(context, _lines(result), show_hash=args.show_hash)
     else:
-        _print_text(context, _lines(repository, result), show_hash=args.show_hash)
+        _print_text(context, _lines(result), show_hash=args.show_hash)
     return 0
 
 
-def _shown(repository: Repository, path: str) -> str:
-    return repository.shown(path) + ("/" if path.endswith("/") else "")
-
-
-def _document(repository: Repository, result: DiffResult, *, show_hash: bool) -> dict[str, Any]:
+def _document(result: DiffResult, *, show_hash: bool) -> dict[str, Any]:
     found = result.differences
     if not (any(found) or result.not_in_cache):
         return {}
 
     def entry(item: Changed) -> dict[str, Any]:
-        path: Any = _shown(repository, item.path)
+        path: Any = item.path
         if item.new_path is not None:
-            path = {"old": path, "new": _shown(repository, item.new_path)}
+            path = {"old": path, "new": item.new_path}
         document = {"path": path}
         if show_hash:
             is_one = item.old is None or item.new is None or item.new_path is not None
@@ -71,20 +66,18 @@ def _document(repository: Repository, result: DiffResult, *, show_hash: bool) ->
     if result.is_with_workspace:
         document["not in cache"] = []
     for path, oid in result.not_in_cache:
-        document["not in cache"].append(
-            {"path": _shown(repository, path), **({"hash": oid} if show_hash else {})}
-        )
+        document["not in cache"].append({"path": path, **({"hash": oid} if show_hash else {})})
     return document
 
 
-def _lines(repository: Repository, result: DiffResult) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Returns (word, [(ids, path)]) in DVC's order."""
+def _lines(result: DiffResult) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Returns (word, [(ids, path)]) in DVC's order; paths are relative to the repository's root, as DVC has them."""
     found = result.differences
 
     def line(item: Changed) -> tuple[str, str]:
-        path = _shown(repository, item.path)
+        path = item.path
         if item.new_path is not None:
-            return (item.old or "")[:_SHORT], f"{path} -> {_shown(repository, item.new_path)}"
+            return (item.old or "")[:_SHORT], f"{path} -> {item.new_path}"
         ids = [oid[:_SHORT] for oid in (item.old, item.new) if oid is not None]
         return "..".join(ids), path
 
@@ -93,7 +86,7 @@ def _lines(repository: Repository, result: DiffResult) -> list[tuple[str, list[t
         ("deleted", [line(item) for item in found.deleted]),
         ("renamed", [line(item) for item in found.renamed]),
         ("modified", [line(item) for item in found.modified]),
-        ("not in cache", [(oid[:_SHORT], _shown(repository, path)) for path, oid in result.not_in_cache]),
+        ("not in cache", [(oid[:_SHORT], path) for path, oid in result.not_in_cache]),
     ]
 
 
@@ -111,15 +104,15 @@ def _print_text(
     for word, lines in groups:
         if not lines:
             continue
-        context.console.out(context.console.paint(word.capitalize() + ":", colours[word]))
+        context.console.info(context.console.paint(word.capitalize() + ":", colours[word]))
         for ids, path in lines:
-            context.console.out(f"    {ids}  {path}" if show_hash else f"    {path}")
-        context.console.out()
+            context.console.info(f"    {ids}  {path}" if show_hash else f"    {path}")
+        context.console.info()
         files = sum(not path.endswith("/") for _, path in lines)
         if files:
             counts.append(f"{files} {word}")
     if counts:
-        context.console.out("files summary: " + ", ".join(counts))
+        context.console.info("files summary: " + ", ".join(counts))
 
 
 def _print_markdown(
@@ -130,7 +123,9 @@ def _print_markdown(
     columns = (0, 1, 2) if show_hash else (0, 2)
     widths = {column: max(len(row[column]) for row in rows) for column in columns}
     for at, row in enumerate(rows):
-        context.console.out("| " + " | ".join(row[column].ljust(widths[column]) for column in columns) + " |")
+        context.console.info(
+            "| " + " | ".join(row[column].ljust(widths[column]) for column in columns) + " |"
+        )
         if at == 0:
-            context.console.out("|" + "|".join("-" * (widths[column] + 2) for column in columns) + "|")
-    context.console.out()
+            context.console.info("|" + "|".join("-" * (widths[column] + 2) for column in columns) + "|")
+    context.console.info()

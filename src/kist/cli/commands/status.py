@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             console.info(f"{name}:")
             for change in changes:
                 _print_change(context, change)
-    elif not looked_at:
+    elif not looked_at and not args.targets:
         console.info(_NOTHING_TRACKED)
         console.hint("kist add FILE_OR_FOLDER")
     else:
