@@ -131,7 +131,10 @@ def _expand(repository: Repository, targets: Sequence[str], *, use_glob: bool) -
 
 
 def _plan(repository: Repository, stages: Sequence[Stage], path: str, options: AddOptions) -> _Work:
-    _refuse_path(repository, path)
+    prefixes = [
+        item.out.path + "/" for item in all_outputs(stages) if item.stage.is_data and item.out.is_inside
+    ]
+    _refuse_path(repository, path, may_be_gone=any(path.startswith(prefix) for prefix in prefixes))
     for item in all_outputs(stages):
         if item.out.path == path and not item.out.is_import:
             return _existing(repository, item, options)
@@ -189,7 +192,7 @@ def _inside(repository: Repository, item: Selected, path: str) -> _Work:
     return _Work(path, stage.file, stage.metafile, _position(stage, item.out), path[len(item.out.path) + 1 :])
 
 
-def _refuse_path(repository: Repository, path: str) -> None:
+def _refuse_path(repository: Repository, path: str, *, may_be_gone: bool) -> None:
     shown = repository.shown(path) if path else "."
     if not path or path == ".dvc" or path.startswith(".dvc/") or "/.dvc/" in path:
         raise CannotAddError(
@@ -201,7 +204,7 @@ def _refuse_path(repository: Repository, path: str) -> None:
         gitignore_entry(posixpath.basename(path))  # refuses what no line of .gitignore can name
     refuse_symlinked_parents(repository, path)
     absolute = repository.abspath(path)
-    if not os.path.lexists(absolute):
+    if not os.path.lexists(absolute) and not may_be_gone:
         raise CannotAddError(f"cannot add '{shown}': it does not exist", hint="check the spelling, or `ls`")
     if os.path.islink(absolute) and os.path.isdir(absolute):
         raise CannotAddError(f"cannot add '{shown}': it is a symbolic link to a directory")
@@ -255,7 +258,9 @@ def _store_inner(repository: Repository, work: _Work, options: AddOptions) -> Tr
     The rest of the directory is taken from its manifest, so that it need not be in the workspace.
     """
     output = work.metafile.outs[work.position]
-    inner = store_paths(repository, [work.path], to_cache=options.to_cache, relink=options.relink)[0]
+    inner = None  # a path that is gone leaves the directory
+    if os.path.lexists(repository.abspath(work.path)):
+        inner = store_paths(repository, [work.path], to_cache=options.to_cache, relink=options.relink)[0]
     top = work.path[: -len(work.inner) - 1]
     if output.digest is None or not output.digest.is_dir or output.digest.algorithm != MD5:
         return store_paths(repository, [top], to_cache=options.to_cache, relink=options.relink)[0]
@@ -265,7 +270,9 @@ def _store_inner(repository: Repository, work: _Work, options: AddOptions) -> Tr
         for path, row in tree.folders.items()
         if path != work.inner and not path.startswith(work.inner + "/")
     }
-    if inner.digest.is_dir:
+    if inner is None:
+        folders = {path: _without_file(row, path, work.inner) for path, row in folders.items()}
+    elif inner.digest.is_dir:
         look = look_at(repository, [(work.path, MD5)])[0]
         assert look.snapshot is not None
         for path, row in look.snapshot.tree().folders.items():
@@ -274,7 +281,18 @@ def _store_inner(repository: Repository, work: _Work, options: AddOptions) -> Tr
         path, _, name = work.inner.rpartition("/")
         folders[path] = _with_file(folders.get(path), name, bytes.fromhex(inner.digest.value))
     changed = Tree({path: row for path, row in folders.items() if row.names})
-    return _tracked_tree(repository, top, changed, output, inner, to_cache=options.to_cache)
+    return _tracked_tree(repository, top, changed, to_cache=options.to_cache)
+
+
+def _without_file(row: TreeFolder, path: str, inner: str) -> TreeFolder:
+    folder, _, name = inner.rpartition("/")
+    names = row.names.split("\0")
+    if path != folder or name not in names:
+        return row
+    at = names.index(name)
+    return TreeFolder(
+        "\0".join(names[:at] + names[at + 1 :]), row.digests[: at * 16] + row.digests[at * 16 + 16 :]
+    )
 
 
 def _with_file(row: TreeFolder | None, name: str, digest: bytes) -> TreeFolder:
@@ -288,25 +306,12 @@ def _with_file(row: TreeFolder | None, name: str, digest: bytes) -> TreeFolder:
     return TreeFolder("\0".join(names), b"".join([pairs[other] for other in names]))
 
 
-def _tracked_tree(
-    repository: Repository, top: str, tree: Tree, output: Output, inner: Tracked, *, to_cache: bool
-) -> Tracked:
+def _tracked_tree(repository: Repository, top: str, tree: Tree, *, to_cache: bool) -> Tracked:
     import hashlib  # only for a change inside of a directory
 
     data = render_manifest(tree)
     oid = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
     if to_cache:
         repository.cache.write_small(oid, data)
-    size = _tree_size(repository, tree, output, inner)
-    return Tracked(top, Digest(MD5, oid), size, tree.file_count(), False)
-
-
-def _tree_size(repository: Repository, tree: Tree, output: Output, inner: Tracked) -> int:
-    """Returns the size of a changed tree: from the objects where they are here, else from what was known before."""
-    total = 0
-    for _, oid in tree.files():
-        record = repository.cache.stat(oid)
-        if record is None:
-            return (output.size or 0) + inner.size
-        total += int.from_bytes(record[8:16], "little")
-    return total
+    # As DVC: the size of the whole is not known without looking at all of it.
+    return Tracked(top, Digest(MD5, oid), None, tree.file_count(), False)

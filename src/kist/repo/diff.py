@@ -96,6 +96,7 @@ def recorded(stages: Sequence[Stage], *, only_cached: bool = False) -> dict[str,
         for stage in stages
         for out in stage.outs
         if out.is_inside
+        and (out.output.use_cache or not only_cached)
         and out.output.digest is not None
         and out.output.digest.algorithm in (MD5, LEGACY_MD5)
     }

@@ -43,12 +43,19 @@ class CannotCommitError(InputError):
     code = "cannot-commit"
 
 
+class IgnoreFileInsideError(InputError):
+    """A directory that is to be tracked holds a `.dvcignore`. Exit status as in DVC."""
+
+    code = "ignore-file-inside"
+    exit_code = 255
+
+
 class Tracked(NamedTuple):
     """What was stored for one path: its id and figures for the metafile."""
 
     path: str
     digest: Digest
-    size: int
+    size: int | None
     nfiles: int | None
     is_executable: bool
 
@@ -73,6 +80,7 @@ def store_paths(
             if look.snapshot is not None:
                 atomic.remove_stale(look.snapshot.temps, time.time())
                 refuse_specials(look.snapshot)
+                _refuse_dvcignore(look)
             if not look.is_dir:
                 atomic.tidy_folder(os.path.dirname(repository.abspath(look.path)))
         if not to_cache:
@@ -84,6 +92,16 @@ def store_paths(
         f"cannot store '{changed[0]}': it changes while it is read",
         hint="wait until nothing writes to it, then try again",
     )
+
+
+def _refuse_dvcignore(look: Look) -> None:
+    """Raises IgnoreFileInsideError: a `.dvcignore` in data would change what the data is."""
+    for path, row in look.snapshot.folders.items() if look.is_dir and look.snapshot is not None else ():
+        if ".dvcignore" in row.names and ".dvcignore" in row.split():
+            inside = f"{look.path}/{path}/.dvcignore" if path else f"{look.path}/.dvcignore"
+            raise IgnoreFileInsideError(
+                f"cannot track '{look.path}': '{inside}' lies in it", hint=f"move it above: mv {inside} ."
+            )
 
 
 def link_type(repository: Repository, workspace: str, *, relink: bool = True) -> str:
