@@ -1,0 +1,113 @@
+"""Objects move between stores, each hashed on its way."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from tests.unit.objects import assert_sound, contents, make_poor, md5, put, read, write
+
+from kist.base.listing import pack_stat
+from kist.base.progress import SilentProgress
+from kist.formats.records import LEGACY_MD5
+from kist.store import copying
+from kist.store.copying import CopyOutcome, copy_objects
+from kist.store.loose import LooseStore
+
+
+@pytest.fixture(params=[1, 2], ids=["one process", "two workers"])
+def workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Small data crosses every boundary, in this process or in two others."""
+    monkeypatch.setattr(copying, "_FORK_FILES", 2)
+    monkeypatch.setattr(copying, "_REQUEST_FILES", 2)
+    monkeypatch.setattr(copying, "_PUBLISH_EVERY", 5)
+    number: int = request.param
+    return number
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> tuple[LooseStore, LooseStore]:
+    """Where objects come from, and where they go."""
+    return LooseStore(str(tmp_path / "from")), LooseStore(str(tmp_path / "to"))
+
+
+def copy(oids: set[str], stores: tuple[LooseStore, LooseStore], workers: int) -> CopyOutcome:
+    """Copies objects."""
+    return copy_objects(oids, *stores, workers=workers, progress=SilentProgress(), phase="Copying")
+
+
+@pytest.mark.parametrize("is_poor", [False, True], ids=["able", "poor"])
+def test_objects_arrive_whole_and_read_only_and_the_rest_is_told(
+    stores: tuple[LooseStore, LooseStore], workers: int, is_poor: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_poor:
+        make_poor(monkeypatch)
+    source, target = stores
+    right = {put(source, b"object %d" % number) for number in range(12)} | {put(source, b"[]", suffix=".dir")}
+    absent = {md5(b"absent"), md5(b"absent") + ".dir"}
+    damaged = {put(source, b"damaged %d" % number) for number in range(3)} | {
+        put(source, b"[ ]", suffix=".dir")
+    }
+    for oid in damaged:
+        write(source.path(oid), b"rot")
+    folder = put(source, b"folder")
+    os.unlink(source.path(folder))
+    os.mkdir(source.path(folder))
+    outcome = copy(right | absent | damaged | {folder}, stores, workers)
+    assert set(outcome.copied) == right and len(outcome.copied) == len(right)
+    assert set(outcome.missing) == absent
+    assert set(outcome.corrupt) == damaged | {folder}
+    assert contents(target) == {oid: read(source.path(oid)) for oid in right}
+    assert_sound(target)
+    assert outcome.size_bytes == sum(len(data) for data in contents(target).values())
+    assert {record[:16].hex(): record[16:] for record in outcome.records} == {
+        oid: pack_stat(os.stat(target.path(oid))) for oid in right if len(oid) == 32
+    }
+    assert {stat.S_IMODE(os.stat(target.path(oid)).st_mode) for oid in right} == {0o444}
+
+
+def test_a_damaged_object_of_the_target_is_replaced(
+    stores: tuple[LooseStore, LooseStore], workers: int
+) -> None:
+    oids = {put(stores[0], b"object %d" % number) for number in range(3)}
+    for oid in oids:
+        stores[1].make_prefixes([oid[:2]])
+        write(stores[1].path(oid), b"rot")
+    copy(oids, stores, workers)
+    assert contents(stores[1]) == contents(stores[0])
+
+
+def test_a_failure_keeps_what_was_published_and_leaves_nothing_unfinished(
+    stores: tuple[LooseStore, LooseStore], workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oids = sorted(put(stores[0], b"object %d" % number) for number in range(9))
+    real = copying._Job._copy
+
+    def fail_late(job: copying._Job, oid: str, emit: object) -> tuple[int, int]:
+        if oid == oids[7]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(job, oid, lambda files, size: None)
+
+    monkeypatch.setattr(copying._Job, "_copy", fail_late)
+    with pytest.raises(OSError, match="No space left"):
+        copy(set(oids), stores, workers)
+    assert stores[1].oids() == set(oids[:5])
+    assert_sound(stores[1])
+
+
+def test_old_text_objects_are_checked_by_their_old_id(tmp_path: Path, workers: int) -> None:
+    source, target = (LooseStore(str(tmp_path / name), LEGACY_MD5) for name in ("from", "to"))
+    right, wrong = md5(b"a\nb\n"), md5(b"c\n")
+    write(source.path(right), b"a\r\nb\r\n")
+    write(source.path(wrong), b"d\r\n")
+    outcome = copy({right, wrong}, (source, target), workers)
+    assert (outcome.copied, outcome.corrupt) == ([right], [wrong])
+    assert read(target.path(right)) == b"a\r\nb\r\n"
+
+
+def test_asking_for_nothing_touches_nothing(stores: tuple[LooseStore, LooseStore]) -> None:
+    assert copy(set(), stores, 2) == CopyOutcome([], [], [], [], 0)
+    assert not os.path.exists(stores[1].base)
