@@ -24,7 +24,7 @@ _NOT_SUPPORTED = frozenset(
     {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM}
 )
 
-_TEMP_NAME = re.compile(r"\.kist-[0-9a-f]{8}-\d+-\d+-[0-9a-f]{8}(-\d+-\d+)?\.tmp")
+_TEMP_NAME = re.compile(r"\.kist-[0-9a-f]{8}-\d+-\d+-[0-9a-f]{8}(-\d+)*\.tmp")
 _tidied: set[str] = set()
 _counter = 0
 _host = ""

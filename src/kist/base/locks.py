@@ -88,9 +88,10 @@ class FileLock:
             if error.errno not in (errno.EACCES, errno.EROFS):
                 raise self._unavailable(error) from error
             try:
-                descriptor = os.open(
-                    self._path, os.O_RDONLY | os.O_CLOEXEC
-                )  # enough for a lock without a text
+                # Enough for a lock without a text.
+                descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return True  # where nobody may make the file, nobody holds it
             except OSError:
                 raise self._unavailable(error) from error
         try:

@@ -62,13 +62,14 @@ class AddResult(NamedTuple):
 
 
 class _Work(NamedTuple):
-    """One target: what is stored and which metafile says so."""
+    """One target: what is stored and which metafile says so; `replaces` is the metafile that said it before."""
 
     path: str
     metafile_path: str
     metafile: Metafile
     position: int
     inner: str = ""
+    replaces: str = ""
 
 
 def add(repository: Repository, targets: Sequence[str], options: AddOptions) -> AddResult:
@@ -103,6 +104,9 @@ def add(repository: Repository, targets: Sequence[str], options: AddOptions) -> 
         for path, metafile in done.items():
             changes.write_metafile(path, metafile)
         for work in works:
+            if work.replaces:
+                changes.remove_file(work.replaces)
+                changes.note(work.replaces)
             if work.metafile.outs[work.position].use_cache:
                 changes.ignore(_output_path(work))
         placed.note(repository.index, [_output_path(work) for work in works])
@@ -169,12 +173,24 @@ def _existing(repository: Repository, item: Selected, options: AddOptions) -> _W
             hint=f"kist commit {repository.shown(item.out.path)}",
         )
     if options.file is not None and repository.rel(options.file) != stage.file:
+        return _moved(repository, item, stage.metafile, options.file)
+    return _Work(item.out.path, stage.file, stage.metafile, _position(stage, item.out))
+
+
+def _moved(repository: Repository, item: Selected, metafile: Metafile, file: str) -> _Work:
+    """Returns the work of writing a tracked output to another metafile, which takes the place of the old one."""
+    if len(metafile.outs) != 1:
         raise CannotAddError(
-            f"cannot add '{repository.shown(item.out.path)}' to '{options.file}': "
-            f"'{repository.shown(stage.file)}' tracks it already",
+            f"cannot add '{repository.shown(item.out.path)}' to '{file}': "
+            f"'{repository.shown(item.stage.file)}' tracks it, and more",
             hint=f"kist add {repository.shown(item.out.path)}",
         )
-    return _Work(item.out.path, stage.file, stage.metafile, _position(stage, item.out))
+    target = repository.rel(file)
+    folder = posixpath.dirname(target) or "."
+    output = metafile.outs[0]._replace(path=posixpath.basename(item.out.path))
+    wdir = posixpath.relpath(posixpath.dirname(item.out.path) or ".", folder)
+    moved = metafile._replace(wdir=wdir, outs=(output,))
+    return _Work(item.out.path, target, moved, 0, replaces=item.stage.file)
 
 
 def _position(stage: Stage, out: Out) -> int:

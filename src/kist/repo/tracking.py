@@ -158,7 +158,7 @@ def _store_once(
     for look, item in zip(looks, stored, strict=True):
         if look.is_executable and relink:
             _set_checkout_mode(repository.abspath(look.path))
-        if look.is_dir and look.snapshot is not None and not store.has(item.digest.value):
+        if look.is_dir and look.snapshot is not None and not store.is_intact(item.digest.value):
             tree = look.snapshot.tree()
             store.write_small(item.digest.value, render_manifest(tree))
             Presence(repository.index, store).note(

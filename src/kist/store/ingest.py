@@ -315,7 +315,7 @@ class _Job:
                 continue
             digest = column[k * DIGEST_SIZE : (k + 1) * DIGEST_SIZE]
             staged = self._staged(at, k)
-            if digest == EMPTY_DIGEST and self.link == links.HARDLINK:
+            if digest == EMPTY_DIGEST:
                 made.append(
                     self._publish_copy(path, target, digest, staged)
                 )  # nothing to share, as DVC has it

@@ -7,6 +7,7 @@ Implements docs/spec/store.md.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable
@@ -207,8 +208,10 @@ class LooseStore(NamedTuple):
             if self.algorithm == MD5 or oid.endswith(".dir"):
                 return digests.read_md5(path)[0].hex() == oid[:32]
             return bytes.fromhex(oid) in digests.read_legacy_md5(path)
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EISDIR, errno.ELOOP):
+                return False  # nothing there, or no file
+            raise
 
     def sync_folders(self, prefixes: Iterable[str]) -> None:
         """Makes the names in prefix folders durable, and those of the folders themselves, which may be new."""

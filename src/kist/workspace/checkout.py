@@ -526,7 +526,7 @@ class _Job:
         return bytes(states)
 
     def _make_one(self, descriptor: int, name: str, digest: bytes, is_there: bool, temp: str) -> int:
-        if self.copies or (digest == EMPTY_DIGEST and self.link == links.HARDLINK):
+        if self.copies or digest == EMPTY_DIGEST:  # shared, a write into one would be a write into all
             return self._copy(descriptor, digest, temp if self.copies or is_there else name, name, is_there)
         path = self.store.path(digest.hex())
         try:
