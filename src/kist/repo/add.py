@@ -297,7 +297,11 @@ def _store_inner(repository: Repository, work: _Work, options: AddOptions) -> Tr
         path, _, name = work.inner.rpartition("/")
         folders[path] = _with_file(folders.get(path), name, bytes.fromhex(inner.digest.value))
     changed = Tree({path: row for path, row in folders.items() if row.names})
-    return _tracked_tree(repository, top, changed, to_cache=options.to_cache)
+    # As DVC: a file that is new adds to the size; otherwise the size of the whole is not known without looking at it.
+    size = None
+    if inner is not None and not inner.digest.is_dir and tree.get(work.inner) is None:
+        size = None if output.size is None or inner.size is None else output.size + inner.size
+    return _tracked_tree(repository, top, changed, size, to_cache=options.to_cache)
 
 
 def _without_file(row: TreeFolder, path: str, inner: str) -> TreeFolder:
@@ -322,12 +326,13 @@ def _with_file(row: TreeFolder | None, name: str, digest: bytes) -> TreeFolder:
     return TreeFolder("\0".join(names), b"".join([pairs[other] for other in names]))
 
 
-def _tracked_tree(repository: Repository, top: str, tree: Tree, *, to_cache: bool) -> Tracked:
+def _tracked_tree(
+    repository: Repository, top: str, tree: Tree, size: int | None, *, to_cache: bool
+) -> Tracked:
     import hashlib  # only for a change inside of a directory
 
     data = render_manifest(tree)
     oid = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
     if to_cache:
         repository.cache.write_small(oid, data)
-    # As DVC: the size of the whole is not known without looking at all of it.
-    return Tracked(top, Digest(MD5, oid), None, tree.file_count(), False)
+    return Tracked(top, Digest(MD5, oid), size, tree.file_count(), False)
