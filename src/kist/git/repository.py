@@ -165,6 +165,61 @@ class GitRepository:
         heads = ["HEAD"] if self.has_commits() else []
         return self._git.run(["rev-list", *left_out, "--all", *heads]).decode("ascii").split()
 
+    def dated_commits(self) -> list[tuple[str, int]]:
+        """Returns what `all_commits` does, each with the time it was committed, in seconds since 1970."""
+        heads = ["HEAD"] if self.has_commits() else []
+        text = self._git.run(["rev-list", "--timestamp", f"--exclude={_EXPERIMENTS}", "--all", *heads])
+        lines = [line.split(" ") for line in text.decode("ascii").splitlines()]
+        return [(sha, int(time_s)) for time_s, sha in lines]
+
+    def newest_first(self, commits: Iterable[str]) -> list[str]:
+        """Returns commits, named by their whole ids, in the order of the time they were committed, newest first."""
+        feed = "".join(f"{sha}\n" for sha in commits).encode("ascii")
+        if not feed:
+            return []
+        return self._git.run(["rev-list", "--no-walk=sorted", "--stdin"], data=feed).decode("ascii").split()
+
+    def first_parents(self, commits: Iterable[str], count: int) -> list[str]:
+        """Returns up to `count` commits from each of `commits`, by first parents, itself included; all if negative."""
+        starts = list(dict.fromkeys(commits))
+        parents = self._first_parents(starts)
+        found: dict[str, None] = {}
+        for start in starts:
+            here: str | None = start
+            left = count
+            while here is not None and left != 0:
+                found[here] = None
+                here = parents.get(here)
+                left -= 1
+        return list(found)
+
+    def experiment_commits(self) -> list[str]:
+        """Returns the commits of experiments, without those that they were begun from."""
+        refs = self._refs("refs/exps/")
+        starts: dict[str, str] = {}
+        for name, sha in refs.items():
+            parts = name.split("/")
+            if len(parts) == 3 and _SHA.fullmatch(parts[0] + parts[1]):
+                starts[sha] = parts[0] + parts[1]
+        parents = self._first_parents(starts)
+        found: dict[str, None] = {}
+        for sha, baseline in starts.items():
+            here: str | None = sha
+            while here is not None and here != baseline:
+                found[here] = None
+                here = parents.get(here)
+        return list(found)
+
+    def _first_parents(self, starts: Iterable[str]) -> dict[str, str]:
+        feed = "".join(f"{sha}\n" for sha in starts).encode("ascii")
+        if not feed:
+            return {}
+        text = self._git.run(["rev-list", "--first-parent", "--parents", "--stdin"], data=feed).decode(
+            "ascii"
+        )
+        lines = [line.split(" ") for line in text.splitlines()]
+        return {words[0]: words[1] for words in lines if len(words) > 1}
+
     # Trees and blobs
 
     def list_tree(self, rev: str, suffixes: Sequence[str] = (), *, under: str = "") -> dict[str, TreeItem]:
