@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from typing import NamedTuple
 
 from kist.errors import FormatError
@@ -19,7 +19,14 @@ _START = '[{"md5": "'
 _BETWEEN = '"}, {"md5": "'
 _MIDDLE = '", "relpath": "'
 _END = '"}]'
+_ESCAPED = re.compile(r'[\x01-\x1f"\\]')
+"""What JSON escapes of ASCII, but for NUL, which separates names here."""
 _RELPATH_AT = 32 + len(_MIDDLE)
+_HEAD = b'[{"md5": "'
+_TAIL = b'"}]'
+_GAP = b'"}, {"md5": "'
+_WALK_LIMIT = 20_000
+"""Differing items up to which two manifests are walked side by side; beyond, sets of all items are cheaper."""
 
 
 class ManifestError(FormatError):
@@ -161,28 +168,118 @@ def member_oids(data: bytes, *, name: str) -> set[str]:
 def compare_manifests(old: bytes, new: bytes, *, name: str) -> tuple[dict[str, str], dict[str, str]]:
     """Returns what only the old and what only the new manifest names: relative path -> md5.
 
-    Only items that differ are taken apart, so that two versions of a large directory are compared in a few hundredths
-    of a second.
+    Only items that differ are taken apart: two versions of a large directory cost about as much as comparing memory.
 
     Raises: ManifestError.
     """
-    pieces = []
-    for data in (old, new):
-        text = data.decode("ascii") if data.isascii() else ""
-        is_plain = text.startswith(_START) and text.endswith(_END)
-        pieces.append(set(text[len(_START) : -len(_END)].split(_BETWEEN)) if is_plain else None)
-    before, after = pieces
-    if before is None or after is None:
+    found = _differences(old, new)
+    if found is None:
         first, second = (
             dict(parse_manifest(old, name=name).files()),
             dict(parse_manifest(new, name=name).files()),
         )
         return _only(first, second), _only(second, first)
-    found = []
-    for items in (before - after, after - before):
-        data = (_START + _BETWEEN.join(items) + _END).encode("ascii") if items else b"[]"
-        found.append(dict(parse_manifest(data, name=name).files()))
-    return found[0], found[1]
+    before, after = (
+        dict(parse_manifest(_HEAD + _GAP.join(items) + _TAIL if items else b"[]", name=name).files())
+        for items in found
+    )
+    return _only(before, after), _only(after, before)
+
+
+def _differences(old: bytes, new: bytes) -> tuple[list[bytes], list[bytes]] | None:
+    """Returns the items of both that may differ, as they are written; None where a spelling is not DVC's own.
+
+    Both are sorted, so they are walked side by side: over equal stretches in doubling steps, item by item elsewhere.
+    """
+    if not (_is_plain(old) and _is_plain(new)):
+        return None
+    before: list[bytes] = []
+    after: list[bytes] = []
+    i = j = len(_HEAD)
+    end_i, end_j = len(old) - len(_TAIL), len(new) - len(_TAIL)
+    while i < end_i and j < end_j:
+        same = _equal_length(old, i, new, j)
+        # Back to the start of the item in which they part; inside of a path its quotes would be escaped.
+        gap = old.rfind(_GAP, i, i + same)
+        if gap >= 0:
+            j += gap + len(_GAP) - i
+            i = gap + len(_GAP)
+        item_i, item_j = _item(old, i, end_i), _item(new, j, end_j)
+        path_i, path_j = item_i[32:], item_j[32:]
+        if len(before) + len(after) > _WALK_LIMIT or b"\\" in path_i or b"\\" in path_j:
+            # Too much differs, or escapes, which don't sort as what they stand for.
+            first, second = set(_items(old, len(_HEAD))), set(_items(new, len(_HEAD)))
+            return list(first - second), list(second - first)
+        if path_i <= path_j:
+            before.append(item_i)
+            i += len(item_i) + len(_GAP)
+        if path_j <= path_i:
+            after.append(item_j)
+            j += len(item_j) + len(_GAP)
+    return before + _items(old, i), after + _items(new, j)
+
+
+def _is_plain(data: bytes) -> bool:
+    return data == b"[]" or data.startswith(_HEAD) and data.endswith(_TAIL) and data.isascii()
+
+
+def _item(data: bytes, at: int, end: int) -> bytes:
+    gap = data.find(_GAP, at)
+    return data[at : gap if gap >= 0 else end]
+
+
+def _items(data: bytes, at: int) -> list[bytes]:
+    end = len(data) - len(_TAIL)
+    return data[at:end].split(_GAP) if at < end else []
+
+
+def _equal_length(old: bytes, i: int, new: bytes, j: int) -> int:
+    """Returns for how many bytes two texts are equal from `i` and `j` on, by doubling and then halving steps."""
+    start = i
+    step = 256
+    is_growing = True
+    while step:
+        if old[i : i + step] == new[j : j + step] and i + step <= len(old) and j + step <= len(new):
+            i += step
+            j += step
+            step = step * 2 if is_growing else step
+        else:
+            is_growing = False
+            step //= 2
+    return i - start
+
+
+def edit_manifest(data: bytes, gone: Set[str], added: Mapping[str, str], *, name: str) -> bytes:
+    """Returns a manifest without the paths `gone` and with `added` (relative path -> md5) put in or replaced.
+
+    Members that stay are not taken apart, so that a large directory is changed in a few hundredths of a second. The
+    caller sees to it that no path is both file and folder.
+
+    Raises: ManifestError.
+    """
+    text = data.decode("ascii") if data.isascii() and b"\\" not in data else ""
+    if not (text.startswith(_START) and text.endswith(_END)) or not all(map(_is_plain, added)):
+        files = dict(parse_manifest(data, name=name).files())
+        kept = {relpath: oid for relpath, oid in files.items() if relpath not in gone}
+        return render_manifest(tree_of(kept | dict(added)))
+    pieces = text[len(_START) : -len(_END)].split(_BETWEEN)
+    if gone or added:
+        pieces = [
+            piece for piece in pieces if (relpath := piece[_RELPATH_AT:]) not in gone and relpath not in added
+        ]
+    pieces += [f"{oid}{_MIDDLE}{relpath}" for relpath, oid in added.items()]
+    # Without escapes the spelling sorts as the paths do.
+    pieces.sort(key=lambda piece: piece[_RELPATH_AT:])
+    return (_START + _BETWEEN.join(pieces) + _END).encode("ascii") if pieces else b"[]"
+
+
+def _is_plain(relpath: str) -> bool:
+    return relpath.isascii() and relpath.isprintable() and "\\" not in relpath and '"' not in relpath
+
+
+def count_files(data: bytes) -> int:
+    """Returns how many files a manifest in DVC's own spelling names."""
+    return data.count(b'", "relpath": "')
 
 
 def _only(first: dict[str, str], second: dict[str, str]) -> dict[str, str]:
@@ -281,13 +378,43 @@ def render_manifest(tree: Tree) -> bytes:
 
     Source: DVC 3.67.1: `json.dumps(sort_keys=True)` of a list that is sorted by relpath in code-point order.
     """
-    from json.encoder import encode_basestring_ascii  # 2 ms that reading commands can spare
+    blocks: list[tuple[str, str]] = []
+    inner = _with_subfolders(tree)
+    for path, folder in tree.folders.items():
+        if not folder.names:
+            continue
+        digits = folder.digests.hex()
+        prefix = path + "/" if path else ""
+        names = folder.names.split("\0")
+        written = _quoted(folder.names, names, prefix)
+        items = [f'{digits[at * 32 : at * 32 + 32]}", "relpath": "{text}' for at, text in enumerate(written)]
+        if path in inner:
+            blocks += [(prefix + name, item) for name, item in zip(names, items, strict=True)]
+        else:  # nothing else sorts in between
+            blocks.append((prefix + names[0], _BETWEEN.join(items)))
+    blocks.sort()
+    return (_START + _BETWEEN.join([text for _, text in blocks]) + _END).encode("ascii") if blocks else b"[]"
 
-    pairs = list(tree.files())
-    pairs.sort()
-    quote = encode_basestring_ascii
-    body = "}, {".join([f'"md5": "{oid}", "relpath": {quote(relpath)}' for relpath, oid in pairs])
-    return f"[{{{body}}}]".encode("ascii") if pairs else b"[]"
+
+def _with_subfolders(tree: Tree) -> set[str]:
+    """Returns the folders that hold other folders of the tree, at any depth."""
+    found: set[str] = set()
+    for path in tree.folders:
+        while path:
+            path = path.rpartition("/")[0]
+            if path in found:
+                break
+            found.add(path)
+    return found
+
+
+def _quoted(joined: str, names: list[str], prefix: str) -> list[str]:
+    """Returns the paths of one folder as they stand between the quotes of JSON."""
+    if joined.isascii() and prefix.isascii() and not _ESCAPED.search(joined) and not _ESCAPED.search(prefix):
+        return [prefix + name for name in names]
+    from json.encoder import encode_basestring_ascii  # only names beyond plain ASCII need it
+
+    return [encode_basestring_ascii(prefix + name)[1:-1] for name in names]
 
 
 def fingerprint(tree: Tree) -> bytes:
