@@ -191,7 +191,7 @@ def _differences(old: bytes, new: bytes) -> tuple[list[bytes], list[bytes]] | No
 
     Both are sorted, so they are walked side by side: over equal stretches in doubling steps, item by item elsewhere.
     """
-    if not (_is_plain(old) and _is_plain(new)):
+    if not (_is_own_spelling(old) and _is_own_spelling(new)):
         return None
     before: list[bytes] = []
     after: list[bytes] = []
@@ -219,7 +219,7 @@ def _differences(old: bytes, new: bytes) -> tuple[list[bytes], list[bytes]] | No
     return before + _items(old, i), after + _items(new, j)
 
 
-def _is_plain(data: bytes) -> bool:
+def _is_own_spelling(data: bytes) -> bool:
     return data == b"[]" or data.startswith(_HEAD) and data.endswith(_TAIL) and data.isascii()
 
 
@@ -258,11 +258,12 @@ def edit_manifest(data: bytes, gone: Set[str], added: Mapping[str, str], *, name
     Raises: ManifestError.
     """
     text = data.decode("ascii") if data.isascii() and b"\\" not in data else ""
-    if not (text.startswith(_START) and text.endswith(_END)) or not all(map(_is_plain, added)):
+    is_plain = text.startswith(_START) and text.endswith(_END) and all(map(_is_plain, added))
+    pieces = text[len(_START) : -len(_END)].split(_BETWEEN) if is_plain else []
+    if not pieces or not len(pieces) == count_files(data) == data.count(b'"') / 8:
         files = dict(parse_manifest(data, name=name).files())
         kept = {relpath: oid for relpath, oid in files.items() if relpath not in gone}
         return render_manifest(tree_of(kept | dict(added)))
-    pieces = text[len(_START) : -len(_END)].split(_BETWEEN)
     if gone or added:
         pieces = [
             piece for piece in pieces if (relpath := piece[_RELPATH_AT:]) not in gone and relpath not in added
