@@ -33,8 +33,11 @@ class Remote(Protocol):
     def is_complete(self, manifest: str, algorithm: str) -> bool:
         """Says whether a manifest and all its members are known to be there, without asking for each."""
 
-    def note_complete(self, manifest: str, algorithm: str) -> None:
-        """Remembers that a manifest and all its members were just seen there."""
+    def note_complete(self, manifest: str, algorithm: str, label: str) -> None:
+        """Remembers that a manifest and all its members were just seen there, as the last version of `label`."""
+
+    def last_complete(self, label: str, algorithm: str) -> str | None:
+        """Returns the manifest last noted for `label`, if all of it is known to be there still."""
 
     def damaged(self, algorithm: str, *, size_of: SizeOf, workers: int) -> set[str]:
         """Returns objects of the remote that can be seen cheaply to be damaged.

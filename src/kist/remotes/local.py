@@ -20,7 +20,7 @@ from kist.store.loose import LooseStore, sweep_staging
 from kist.store.presence import Presence
 from kist.store.statindex import DIGEST_SIZE, FolderRow, StatIndex
 
-SHARE = 20_000
+SHARE = 8_000
 """Objects of a remote whose stat is looked at in one push."""
 
 
@@ -77,9 +77,16 @@ class FolderRemote:
         store = self.store(algorithm)
         return store.has(manifest) and Presence(self._index, store).is_known(manifest)
 
-    def note_complete(self, manifest: str, algorithm: str) -> None:
-        """Remembers that a manifest and all its members were just seen there."""
-        Presence(self._index, self.store(algorithm)).note(manifest)
+    def note_complete(self, manifest: str, algorithm: str, label: str) -> None:
+        """Remembers that a manifest and all its members were just seen there, as the last version of `label`."""
+        store = self.store(algorithm)
+        Presence(self._index, store).note(manifest)
+        self._index.save(f"last:{store.root}", [(label, FolderRow(manifest, b"", b""))])
+
+    def last_complete(self, label: str, algorithm: str) -> str | None:
+        """Returns the manifest last noted for `label`, if all of it is known to be there still."""
+        row = self._index.folder(f"last:{self.store(algorithm).root}", label)
+        return row.names if row is not None and self.is_complete(row.names, algorithm) else None
 
     def damaged(self, algorithm: str, *, size_of: SizeOf, workers: int) -> set[str]:
         """Returns objects that can be seen cheaply to be damaged, of the share whose turn it is."""

@@ -118,7 +118,12 @@ def _look(repository: Repository, path: str, algorithm: str) -> Look:
         return Look(path, None, False)
     if stat.S_ISDIR(found.st_mode):
         snapshot = scan_directory(
-            absolute, path, index=repository.index, ignores=repository.ignores, algorithm=algorithm
+            absolute,
+            path,
+            index=repository.index,
+            ignores=repository.ignores,
+            algorithm=algorithm,
+            workers=repository.workers,
         )
         return Look(path, snapshot, True)
     single = scan_file(absolute, path, index=repository.index, algorithm=algorithm)

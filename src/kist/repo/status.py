@@ -216,7 +216,7 @@ def cloud_status(
                 for need in needs:
                     if need.digest.is_dir and not need.inner:
                         presence.note(need.digest.value)
-                        target.note_complete(need.digest.value, algorithm)
+                        target.note_complete(need.digest.value, algorithm, need.label)
                 continue
             for need in needs:
                 for path, oid in _named(repository, need):

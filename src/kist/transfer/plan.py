@@ -6,15 +6,18 @@ Implements docs/spec/transfer.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from kist.base.progress import Progress
 from kist.errors import FormatError
-from kist.formats.manifest import Tree, member_oids, parse_manifest, tree_of
+from kist.formats.manifest import Tree, compare_manifests, member_oids, parse_manifest, tree_of
 from kist.formats.records import Digest
 from kist.remotes.base import Remote
 from kist.store.loose import LooseStore, ObjectCorruptError, ObjectMissingError
+
+NO_BASES: Mapping[str, str | None] = MappingProxyType({})
 
 
 class Need(NamedTuple):
@@ -48,7 +51,7 @@ class Outcome(NamedTuple):
 
 
 class _Manifest(NamedTuple):
-    """A directory's manifest: which of its files are meant, and all that it names."""
+    """A directory's manifest: which of its files are meant, and all that may be lacking on the other side."""
 
     label: str
     asked: set[str]
@@ -97,7 +100,9 @@ def push(
             for need in needs
             if not (need.digest.is_dir and remote.is_complete(need.digest.value, algorithm))
         ]
-    group = _group(needs, store)
+    # Of a directory that was there whole in an earlier version, only what differs from that has to be asked for.
+    bases = {} if damaged else {need.label: remote.last_complete(need.label, algorithm) for need in needs}
+    group = _group(needs, store, bases)
     labels = group.labels()
     lacking = remote.missing(labels.keys() | group.manifests.keys(), algorithm)
     lacking |= damaged & (labels.keys() | group.manifests.keys())
@@ -114,7 +119,7 @@ def push(
     if not failed:
         for oid, manifest in group.manifests.items():
             if manifest.asked == manifest.members:
-                remote.note_complete(oid, algorithm)
+                remote.note_complete(oid, algorithm, manifest.label)
     moved = first.copied + second.copied
     size_bytes = first.size_bytes + second.size_bytes
     return Outcome(moved, failed + group.unreadable, size_bytes, first.records + second.records)
@@ -178,7 +183,7 @@ def _failures(missing: Iterable[str], corrupt: Iterable[str]) -> list[tuple[str,
     return [(oid, "missing") for oid in missing] + [(oid, "corrupt") for oid in corrupt]
 
 
-def _group(needs: Iterable[Need], store: LooseStore) -> _Group:
+def _group(needs: Iterable[Need], store: LooseStore, bases: Mapping[str, str | None] = NO_BASES) -> _Group:
     plain: dict[str, str] = {}
     manifests: dict[str, _Manifest] = {}
     unreadable: list[tuple[str, str, str]] = []
@@ -189,7 +194,12 @@ def _group(needs: Iterable[Need], store: LooseStore) -> _Group:
             continue
         try:
             data = store.read(oid)
-            members = member_oids(data, name=oid)
+            base = _readable(store, bases.get(need.label)) if not need.inner else None
+            members = (
+                member_oids(data, name=oid)
+                if base is None
+                else set(compare_manifests(base, data, name=oid)[1].values())
+            )
             asked = part(parse_manifest(data, name=oid), need.inner).oids() if need.inner else members
         except ObjectMissingError:
             unreadable.append((need.label, oid, "missing"))
@@ -200,6 +210,13 @@ def _group(needs: Iterable[Need], store: LooseStore) -> _Group:
         known = manifests.get(oid)
         manifests[oid] = _Manifest(need.label, asked | known.asked if known else asked, members)
     return _Group(plain, manifests, unreadable)
+
+
+def _readable(store: LooseStore, oid: str | None) -> bytes | None:
+    try:
+        return None if oid is None else store.read(oid)
+    except (ObjectMissingError, ObjectCorruptError):
+        return None
 
 
 def part(tree: Tree, inner: str) -> Tree:

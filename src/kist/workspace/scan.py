@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+from kist.base import parallel
 from kist.base.listing import STAT_SIZE, Listing, list_directory, pack_stat, total_size, without_racy
+from kist.base.parallel import Emit
 from kist.base.progress import Progress
 from kist.errors import InputError
 from kist.formats.manifest import Tree, TreeFolder, fingerprint, render_manifest
@@ -20,6 +22,10 @@ from kist.formats.records import MD5
 from kist.store.ingest import FileBatch, Stored, hash_batches, split_batches
 from kist.store.statindex import DIGEST_SIZE, UNKNOWN, FolderRow, StatIndex, TreeRow
 from kist.workspace.ignores import DirectoryMatcher, IgnoreTree
+
+_FORK_FILES = 8000
+_FORK_FOLDERS = 64
+"""Files seen, and folders still to see, from which on processes of their own pay."""
 
 
 class SpecialFileError(InputError):
@@ -97,9 +103,17 @@ class Snapshot(NamedTuple):
 
 
 def scan_directory(
-    root: str, key: str, *, index: StatIndex, ignores: IgnoreTree | None, algorithm: str = MD5
+    root: str,
+    key: str,
+    *,
+    index: StatIndex,
+    ignores: IgnoreTree | None,
+    algorithm: str = MD5,
+    workers: int = 1,
 ) -> Snapshot:
     """Returns what the directory holds, with digests of the files that did not change since they were recorded.
+
+    Args: workers: how many processes may look at once; a small directory is looked at by one.
 
     Raises:
         OSError: a folder cannot be read.
@@ -107,37 +121,91 @@ def scan_directory(
     known = index.folders(algorithm, key)
     started = time.time_ns()
     snapshot = Snapshot(root, key, algorithm, {}, [], [], [], [], set(), (started, started), 0)
+    unread = 0
     matcher = ignores.enter(key) if ignores is not None else None
-    unread = _walk(root, "", matcher, snapshot, known)
+    for found in _Walk(snapshot, known).run(matcher, workers):
+        path, names, stats, digests, unknown, has_folders, links, specials, temps = found
+        row = Folder(names, stats, digests)
+        if names is None:
+            row = Folder(*known[snapshot.index_path(path)])
+        else:
+            snapshot.changed.add(path)
+        if row.names or not has_folders or not path:
+            snapshot.folders[path] = row
+        unread += unknown
+        snapshot.links.extend(links)
+        snapshot.specials.extend(specials)
+        snapshot.temps.extend(temps)
     present = {snapshot.index_path(path) for path in snapshot.folders}
     stale = [path for path in known if path not in present]
     return snapshot._replace(unread=unread, stale=stale, times=(started, time.time_ns()))
 
 
-def _walk(
-    root: str, path: str, matcher: DirectoryMatcher | None, snapshot: Snapshot, known: dict[str, FolderRow]
-) -> int:
-    here = f"{root}/{path}" if path else root
-    needs_asking = matcher is not None and not matcher.is_trivial
-    listing = list_directory(here, matcher.is_ignored if needs_asking and matcher is not None else None)
-    if matcher is not None and not needs_asking:
-        listing = _without_built_in(listing, matcher)
-    prefix = path + "/" if path else ""
-    snapshot.links.extend([prefix + name for name in listing.links])
-    snapshot.specials.extend([(prefix + name, what) for name, what in listing.specials])
-    snapshot.temps.extend([f"{here}/{name}" for name in listing.temps])
-    row = known.get(snapshot.index_path(path))
-    if row is not None and row.stats == listing.stats and row.names == listing.names:
-        digests, unread = row.digests, 0
-    else:
+class _Walk:
+    """Visits the folders of a directory, parents before children and siblings in order."""
+
+    def __init__(self, snapshot: Snapshot, known: dict[str, FolderRow]) -> None:
+        self.snapshot = snapshot
+        self.known = known
+        self.pending: list[tuple[str, DirectoryMatcher | None]] = []
+
+    def run(self, matcher: DirectoryMatcher | None, workers: int) -> Iterator[tuple[Any, ...]]:
+        """Yields what was found, folder by folder; shared out to processes as soon as it shows that it is much."""
+        self.pending = [("", matcher)]
+        files = 0
+        while self.pending:
+            if workers > 1 and files >= _FORK_FILES and len(self.pending) >= _FORK_FOLDERS:
+                share = max(1, len(self.pending) // (8 * workers))
+                requests = [(at, at + share) for at in range(0, len(self.pending), share)]
+                self.pending.reverse()
+                for answer in parallel.run_requests(self.handle, requests, workers=workers):
+                    yield from answer
+                return
+            found = self._visit(*self.pending.pop(), self.pending)
+            files += (
+                len(found[2] or b"") // STAT_SIZE if found[1] is not None else self._known_files(found[0])
+            )
+            yield found
+
+    def handle(self, request: Any, emit: Emit) -> list[tuple[Any, ...]]:
+        """Returns what is in and below the pending folders [first, last)."""
+        first, last = request
+        found = []
+        for start in self.pending[first:last]:
+            below = [start]
+            while below:
+                found.append(self._visit(*below.pop(), below))
+        return found
+
+    def _known_files(self, path: str) -> int:
+        return len(self.known[self.snapshot.index_path(path)].stats) // STAT_SIZE
+
+    def _visit(
+        self, path: str, matcher: DirectoryMatcher | None, pending: list[tuple[str, DirectoryMatcher | None]]
+    ) -> tuple[Any, ...]:
+        """Returns (path, names, stats, digests, number of unknown files, whether it has folders, links, specials,
+        temps) of one folder, and puts its folders on top of `pending`. Names are None where all is as recorded.
+        """
+        root = self.snapshot.root
+        here = f"{root}/{path}" if path else root
+        needs_asking = matcher is not None and not matcher.is_trivial
+        listing = list_directory(here, matcher.is_ignored if needs_asking and matcher is not None else None)
+        if matcher is not None and not needs_asking:
+            listing = _without_built_in(listing, matcher)
+        prefix = path + "/" if path else ""
+        for name in reversed(listing.folders):
+            pending.append((prefix + name, matcher.child(name) if matcher is not None else None))
+        others = (
+            bool(listing.folders),
+            [prefix + name for name in listing.links],
+            [(prefix + name, what) for name, what in listing.specials],
+            [f"{here}/{name}" for name in listing.temps],
+        )
+        row = self.known.get(self.snapshot.index_path(path))
+        if row is not None and row.stats == listing.stats and row.names == listing.names:
+            return path, None, None, None, 0, *others
         digests, unread = _recall(listing.names, listing.stats, row)
-        snapshot.changed.add(path)
-    if listing.names or not listing.folders or not path:
-        snapshot.folders[path] = Folder(listing.names, listing.stats, digests)
-    for name in listing.folders:
-        below = matcher.child(name) if matcher is not None else None
-        unread += _walk(root, prefix + name, below, snapshot, known)
-    return unread
+        return path, listing.names, listing.stats, digests, unread, *others
 
 
 def _without_built_in(listing: Listing, matcher: DirectoryMatcher) -> Listing:

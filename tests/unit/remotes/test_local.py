@@ -120,7 +120,7 @@ def test_completeness_is_noted_until_something_goes(world: World) -> None:
     manifest = put(world.cache, b"[]", suffix=".dir")
     world.send(world.oids | {manifest})
     assert not world.remote.is_complete(manifest, MD5)
-    world.remote.note_complete(manifest, MD5)
+    world.remote.note_complete(manifest, MD5, "data")
     assert world.remote.is_complete(manifest, MD5)
     os.unlink(world.there.path(min(world.oids)))
     assert not world.remote.is_complete(manifest, MD5)

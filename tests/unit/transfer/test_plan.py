@@ -136,3 +136,32 @@ def test_a_damaged_manifest_of_the_cache_is_fetched_anew(world: World) -> None:
     write(world.cache.path(world.manifest), b"[]")
     assert world.fetch(world.manifest).moved == [world.manifest]
     assert_sound(world.cache)
+
+
+def test_a_new_version_asks_only_for_what_the_last_one_does_not_name(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.push(world.manifest)
+    changed = tree_of(
+        {path: put(world.cache, data) for path, data in {**FILES, "a": b"1", "d": b"4"}.items()}
+    )
+    manifest = put(world.cache, render_manifest(changed), suffix=".dir")
+    asked: set[str] = set()
+    ask = FolderRemote.missing
+
+    def missing(self: FolderRemote, oids: set[str], algorithm: str) -> set[str]:
+        asked.update(oids)
+        return ask(self, oids, algorithm)
+
+    monkeypatch.setattr(FolderRemote, "missing", missing)
+    done = world.push(manifest)
+    assert set(done.moved) == asked == {manifest, md5(b"1"), md5(b"4")}
+    assert world.push(manifest).moved == []
+
+
+def test_an_object_of_the_last_version_that_left_the_remote_is_sent_with_the_new_one(world: World) -> None:
+    world.push(world.manifest)
+    os.unlink(world.there.path(md5(b"two")))
+    changed = tree_of({path: put(world.cache, data) for path, data in {**FILES, "a": b"1"}.items()})
+    manifest = put(world.cache, render_manifest(changed), suffix=".dir")
+    assert set(world.push(manifest).moved) == {manifest, md5(b"1"), md5(b"two")}
