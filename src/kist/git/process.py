@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
 from kist.errors import StorageError
 
@@ -65,13 +65,41 @@ class GitFailedError(StorageError):
     code = "git-failed"
 
 
+class Said(NamedTuple):
+    """How a git command ended, and all that it and its hooks wrote, both outputs in one."""
+
+    status: int
+    text: str
+
+
 class GitProgram:
     """The `git` program, started in one directory with one environment."""
 
     def __init__(self, directory: str, environ: Mapping[str, str]) -> None:
         self.directory = directory
-        self._environ = {key: value for key, value in environ.items() if key not in _REPOSITORY_VARIABLES}
-        self._environ["LC_ALL"] = "C"
+        self._person = {key: value for key, value in environ.items() if key not in _REPOSITORY_VARIABLES}
+        self._environ = self._person | {"LC_ALL": "C"}
+
+    def run_as_typed(self, arguments: Sequence[str], *, extra: Mapping[str, str], data: bytes = b"") -> Said:
+        """Runs a git command as a person at a shell would: their configuration, language and hooks, no more options.
+
+        Args:
+            extra: variables for git and its hooks.
+            data: its standard input.
+
+        Raises: GitMissingError.
+
+        Holds: when this is interrupted, git has ended, and had the time to remove its lock files.
+        """
+        import subprocess
+
+        with self._spawn([], arguments, self._person | dict(extra), stderr=subprocess.STDOUT) as process:
+            try:
+                output, _ = process.communicate(data)
+            except BaseException:
+                process.terminate()
+                raise
+        return Said(process.returncode, output.decode("utf-8", "surrogateescape").strip())
 
     def run(
         self,
@@ -106,14 +134,21 @@ class GitProgram:
 
         # A refresh of the index is a favour to others, not needed for reading; it would take a lock.
         extra = {} if writes else {"GIT_OPTIONAL_LOCKS": "0"}
+        return self._spawn(_FIXED_OPTIONS, arguments, self._environ | extra, stderr=subprocess.PIPE)
+
+    def _spawn(
+        self, options: Sequence[str], arguments: Sequence[str], environ: Mapping[str, str], *, stderr: int
+    ) -> subprocess.Popen[bytes]:
+        import subprocess
+
         try:
             return subprocess.Popen(
-                ["git", *_FIXED_OPTIONS, *arguments],
+                ["git", *options, *arguments],
                 cwd=self.directory,
-                env=self._environ | extra,
+                env=environ,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=stderr,
             )
         except OSError as error:
             if not os.path.isdir(self.directory):

@@ -61,6 +61,22 @@ class AddResult(NamedTuple):
     to_stage: list[str]
 
 
+class StoredTargets(NamedTuple):
+    """What was stored, and the metafiles that are to say so. All paths are relative to the root.
+
+    Attributes:
+        metafiles: path -> what it is to say.
+        outputs: paths of the outputs.
+        ignored: those of them that Git must ignore.
+        replaced: metafiles whose place another one takes.
+    """
+
+    metafiles: dict[str, Metafile]
+    outputs: list[str]
+    ignored: list[str]
+    replaced: list[str]
+
+
 class _Work(NamedTuple):
     """One target: what is stored and which metafile says so; `replaces` is the metafile that said it before."""
 
@@ -84,33 +100,54 @@ def add(repository: Repository, targets: Sequence[str], options: AddOptions) -> 
         repository.sweep_now()
         stages = collect(WorkspaceSource(repository))
         paths = _expand(repository, targets, use_glob=options.use_glob)
-        works = [_plan(repository, stages, path, options) for path in dict.fromkeys(paths)]
-        _refuse_collisions(repository, stages, works)
+        stored = store_targets(repository, stages, paths, options)
         changes = Changes(repository)
-        whole = [work for work in works if not work.inner]
-        stored = store_paths(
-            repository, [work.path for work in whole], to_cache=options.to_cache, relink=options.relink
+        record(repository, stored, changes)
+        return AddResult(list(stored.metafiles), changes.finish())
+
+
+def store_targets(
+    repository: Repository, stages: Sequence[Stage], paths: Sequence[str], options: AddOptions
+) -> StoredTargets:
+    """Stores paths, relative to the root, as they are now; the caller holds the lock and then calls `record`.
+
+    Args: stages: all of the workspace.
+
+    Raises: as `add`.
+
+    Holds: nothing changed but the cache.
+    """
+    works = [_plan(repository, stages, path, options) for path in dict.fromkeys(paths)]
+    _refuse_collisions(repository, stages, works)
+    whole = [work for work in works if not work.inner]
+    stored = store_paths(
+        repository, [work.path for work in whole], to_cache=options.to_cache, relink=options.relink
+    )
+    done: dict[str, Metafile] = {}
+    for work, tracked in zip(whole, stored, strict=True):
+        done[work.metafile_path] = _updated(
+            done.get(work.metafile_path, work.metafile), work.position, tracked
         )
-        done: dict[str, Metafile] = {}
-        for work, tracked in zip(whole, stored, strict=True):
-            done[work.metafile_path] = _updated(
-                done.get(work.metafile_path, work.metafile), work.position, tracked
-            )
-        for work in works:
-            if work.inner:
-                current = done.get(work.metafile_path, work.metafile)
-                tracked = _store_inner(repository, work._replace(metafile=current), options)
-                done[work.metafile_path] = _updated(current, work.position, tracked)
-        for path, metafile in done.items():
-            changes.write_metafile(path, metafile)
-        for work in works:
-            if work.replaces:
-                changes.remove_file(work.replaces)
-                changes.note(work.replaces)
-            if work.metafile.outs[work.position].use_cache:
-                changes.ignore(_output_path(work))
-        placed.note(repository.index, [_output_path(work) for work in works])
-        return AddResult(list(done), changes.finish())
+    for work in works:
+        if work.inner:
+            current = done.get(work.metafile_path, work.metafile)
+            tracked = _store_inner(repository, work._replace(metafile=current), options)
+            done[work.metafile_path] = _updated(current, work.position, tracked)
+    ignored = [_output_path(work) for work in works if work.metafile.outs[work.position].use_cache]
+    replaced = [work.replaces for work in works if work.replaces]
+    return StoredTargets(done, [_output_path(work) for work in works], ignored, replaced)
+
+
+def record(repository: Repository, stored: StoredTargets, changes: Changes) -> None:
+    """Writes the metafiles of what was stored, then the `.gitignore` files beside them (rule R4)."""
+    for path, metafile in stored.metafiles.items():
+        changes.write_metafile(path, metafile)
+    for path in stored.replaced:
+        changes.remove_file(path)
+        changes.note(path)
+    for path in stored.ignored:
+        changes.ignore(path)
+    placed.note(repository.index, stored.outputs)
 
 
 def _output_path(work: _Work) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base import atomic
@@ -17,6 +17,7 @@ from kist.formats.records import LEGACY_MD5, MD5, Digest
 from kist.repo import placed
 from kist.repo.collect import Out
 from kist.repo.data import Look, algorithm_of, current_tree, digest_of, look_at, readable_tree
+from kist.repo.journal import settle_journal
 from kist.repo.targets import Selected, select
 from kist.repo.tracking import link_type
 from kist.store import links
@@ -128,7 +129,10 @@ def checkout(repository: Repository, targets: Sequence[str], options: CheckoutOp
     with repository.lock():
         repository.sweep_now()
         items = select(repository, targets, with_deps=options.with_deps, recursive=options.recursive)
-        return checkout_items(repository, items, options, is_everything=not targets)
+        result = checkout_items(repository, items, options, is_everything=not targets)
+        if not targets and result.error(repository, allow_missing=options.allow_missing) is None:
+            settle_journal(repository)
+        return result
 
 
 def checkout_items(
@@ -137,9 +141,15 @@ def checkout_items(
     options: CheckoutOptions,
     *,
     is_everything: bool = False,
+    left_alone: Collection[str] = (),
 ) -> CheckoutResult:
-    """Checks out chosen outputs; the caller holds the lock."""
-    wanted = [item for item in items if _can_check_out(item.out)]
+    """Checks out chosen outputs; the caller holds the lock.
+
+    Args:
+        is_everything: the items are all outputs there are, so that data of no output can go.
+        left_alone: paths of outputs whose data stays as it is.
+    """
+    wanted = [item for item in items if can_check_out(item.out) and item.out.path not in left_alone]
     tally = _Tally()
     if is_everything:
         _remove_leftovers(repository, {item.out.path for item in items}, tally, options)
@@ -162,7 +172,8 @@ def checkout_items(
     return tally.result()
 
 
-def _can_check_out(out: Out) -> bool:
+def can_check_out(out: Out) -> bool:
+    """Says whether an output's content is recorded and kept in the cache."""
     output = out.output
     digest = output.digest
     return out.is_inside and output.use_cache and digest is not None and digest.algorithm in (MD5, LEGACY_MD5)
@@ -183,7 +194,7 @@ def _check_out_one(
         return look
     if digest.is_dir != look.is_dir and look.snapshot is not None:
         return _replace_kind(repository, item, look, options, tally)
-    plan = _quick_plan(repository, item, look, current, store, options)
+    plan = quick_plan(repository, item, look, current, store, options)
     if plan is None:
         folder, name = os.path.split(item.out.path)
         tree = readable_tree(store, digest, name)
@@ -324,7 +335,7 @@ def _remove_leftovers(
         placed.forget(repository.index, path)
 
 
-def _quick_plan(
+def quick_plan(
     repository: Repository,
     item: Selected,
     look: Look,

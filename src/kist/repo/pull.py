@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.repo.checkout import CheckoutOptions, CheckoutResult, checkout_items
+from kist.repo.journal import settle_journal
 from kist.repo.targets import expand_globs, select
 from kist.repo.transfers import Scope, TransferResult, transfer, wanted_outputs
 
@@ -40,27 +41,57 @@ def pull(
         repository.sweep_now()
         if use_glob:
             targets = expand_globs(repository, targets)
-        items = wanted_outputs(
-            repository, targets, scope=scope, with_deps=options.with_deps, recursive=options.recursive
+        result = pull_locked(
+            repository,
+            targets,
+            remote=remote,
+            jobs=jobs,
+            scope=scope,
+            with_runs=with_runs,
+            options=options,
         )
-        moved, notes = transfer(repository, items, remote=remote, is_push=False, jobs=jobs)
-        if with_runs:
-            from kist.repo.runcache import copy_runs  # few ask for it
+        if not targets and not result.transfer.failed and result.checkout.error(repository) is None:
+            settle_journal(repository)
+        return result
 
-            moved = moved._replace(moved=moved.moved + copy_runs(repository, remote, is_push=False))
-        here = select(repository, targets, with_deps=options.with_deps, recursive=options.recursive)
-        done = checkout_items(repository, here, options, is_everything=not targets)
-        if done.damaged:
-            again, _ = transfer(repository, here, remote=remote, is_push=False, jobs=jobs)
-            moved = moved._replace(
-                moved=moved.moved + again.moved,
-                size_bytes=moved.size_bytes + again.size_bytes,
-                failed=again.failed,
-            )
-            healed = checkout_items(repository, here, options)
-            done = healed._replace(
-                changes=[*done.changes, *(change for change in healed.changes if change not in done.changes)],
-                made=done.made + healed.made,
-                removed=done.removed + healed.removed,
-            )
-        return PullResult(moved, done, notes)
+
+def pull_locked(
+    repository: Repository,
+    targets: Sequence[str],
+    *,
+    remote: str | None = None,
+    jobs: int | None = None,
+    scope: Scope = Scope(),
+    with_runs: bool = False,
+    options: CheckoutOptions = CheckoutOptions(),
+    left_alone: Collection[str] = (),
+) -> PullResult:
+    """Fetches and checks out, as `pull`; the caller holds the lock.
+
+    Args: left_alone: paths of outputs whose data stays as it is.
+    """
+    items = wanted_outputs(
+        repository, targets, scope=scope, with_deps=options.with_deps, recursive=options.recursive
+    )
+    items = [item for item in items if item.out.path not in left_alone]
+    moved, notes = transfer(repository, items, remote=remote, is_push=False, jobs=jobs)
+    if with_runs:
+        from kist.repo.runcache import copy_runs  # few ask for it
+
+        moved = moved._replace(moved=moved.moved + copy_runs(repository, remote, is_push=False))
+    here = select(repository, targets, with_deps=options.with_deps, recursive=options.recursive)
+    done = checkout_items(repository, here, options, is_everything=not targets, left_alone=left_alone)
+    if done.damaged:
+        again, _ = transfer(repository, here, remote=remote, is_push=False, jobs=jobs)
+        moved = moved._replace(
+            moved=moved.moved + again.moved,
+            size_bytes=moved.size_bytes + again.size_bytes,
+            failed=again.failed,
+        )
+        healed = checkout_items(repository, here, options, left_alone=left_alone)
+        done = healed._replace(
+            changes=[*done.changes, *(change for change in healed.changes if change not in done.changes)],
+            made=done.made + healed.made,
+            removed=done.removed + healed.removed,
+        )
+    return PullResult(moved, done, notes)

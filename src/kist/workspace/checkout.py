@@ -216,6 +216,23 @@ def refuse_unsaved(
         trusted: stat records of objects that were found right; others are read.
         shown: the output's path as the person types it.
     """
+    unsaved = unsaved_paths(plan, store, current, trusted)
+    if unsaved:
+        listed = ", ".join(f"'{relpath}'" for relpath in unsaved[:3])
+        more = f" and {len(unsaved) - 3} more" if len(unsaved) > 3 else ""
+        raise UnsavedFilesError(
+            f"cannot check out '{shown}': {listed}{more} would be lost, for the cache does not have that content",
+            hint=f"kist commit {shown}    (keeps it), or kist checkout --force {shown}    (drops it)",
+        )
+
+
+def unsaved_paths(
+    plan: Plan, store: LooseStore, current: Snapshot | None, trusted: dict[bytes, bytes]
+) -> list[str]:
+    """Returns the paths, relative to the plan's root, whose content would go and is not stored intact.
+
+    Args: as of `refuse_unsaved`.
+    """
     own = _records_by_path(current, {relpath for relpath, _ in plan.at_risk})
     lacking = set()
     for relpath, oid in plan.at_risk:
@@ -224,14 +241,7 @@ def refuse_unsaved(
             found in (own.get(relpath), trusted.get(bytes.fromhex(oid))) or store.is_intact(oid)
         ):
             lacking.add(oid)
-    unsaved = [relpath for relpath, oid in plan.at_risk if not oid or oid in lacking]
-    if unsaved:
-        listed = ", ".join(f"'{relpath}'" for relpath in unsaved[:3])
-        more = f" and {len(unsaved) - 3} more" if len(unsaved) > 3 else ""
-        raise UnsavedFilesError(
-            f"cannot check out '{shown}': {listed}{more} would be lost, for the cache does not have that content",
-            hint=f"kist commit {shown}    (keeps it), or kist checkout --force {shown}    (drops it)",
-        )
+    return [relpath for relpath, oid in plan.at_risk if not oid or oid in lacking]
 
 
 def _records_by_path(current: Snapshot | None, relpaths: set[str]) -> dict[str, bytes]:

@@ -1,0 +1,134 @@
+"""The note that save, switch, sync and restore keep while they change things, so that a kill leaves nothing halfway.
+
+Disposable: garbage is thrown away and said. Not here: what an interrupted command needs (recover).
+Implements docs/spec/save-switch-sync.md, section 3.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kist.base import atomic
+
+if TYPE_CHECKING:
+    from kist.repo.repository import Repository
+
+_VERSION = 1
+
+
+class Journal(NamedTuple):
+    """What a command was about to do. Commits are full ids.
+
+    Attributes:
+        command: "save", "switch", "sync" or "restore".
+        words: the command as a person would type it, for messages.
+        branch: the branch before; None when HEAD was detached.
+        head: the commit before; None when there was none.
+        to_branch, to_head: where HEAD is to be; to_head is None where that is not known beforehand.
+        made_branch: the branch that is made on the way.
+        message, tag: of the commit to be.
+        path, metafile, digest: what is restored, and the id that the metafile then has; relative to the root.
+        host, pid, started_s: who wrote this, and when.
+    """
+
+    command: str
+    words: str
+    branch: str | None = None
+    head: str | None = None
+    to_branch: str | None = None
+    to_head: str | None = None
+    made_branch: str | None = None
+    message: str | None = None
+    tag: str | None = None
+    path: str | None = None
+    metafile: str | None = None
+    digest: str | None = None
+    host: str = ""
+    pid: int = 0
+    started_s: float = 0.0
+
+
+def journal_path(repository: Repository) -> str:
+    """Returns where the journal is."""
+    return os.path.join(repository.dvc_dir, "tmp", "kist", "everyday.json")
+
+
+def write_journal(repository: Repository, journal: Journal) -> None:
+    """Writes the journal, durable when this returns."""
+    import json  # commands that change nothing need none
+
+    signed = journal._replace(host=atomic.machine_name(), pid=os.getpid(), started_s=time.time())
+    path = journal_path(repository)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    data = json.dumps({"version": _VERSION, **signed._asdict()}, indent=1).encode("ascii") + b"\n"
+    atomic.write_file(path, data)
+
+
+def read_journal(repository: Repository) -> Journal | None:
+    """Returns the journal of a command that did not end; None when there is none. Garbage is removed, with a note."""
+    path = journal_path(repository)
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(1 << 20)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except IsADirectoryError:
+        data = b""
+    found = _parse(data)
+    if found is None:
+        repository.notes.append(
+            "an unreadable note about an interrupted command was removed; "
+            "if `kist status` shows data as modified that nobody changed: kist checkout"
+        )
+        remove_journal(repository)
+    return found
+
+
+def _parse(data: bytes) -> Journal | None:
+    import json
+
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict) or value.pop("version", None) != _VERSION:
+        return None
+    if value.keys() != set(Journal._fields) or not all(_fits(key, item) for key, item in value.items()):
+        return None
+    return Journal(**value)
+
+
+def _fits(key: str, value: Any) -> bool:
+    if key == "pid":
+        return isinstance(value, int)
+    if key == "started_s":
+        return isinstance(value, (int, float))
+    if value is None:
+        return key not in ("command", "words", "host")
+    return isinstance(value, str)
+
+
+def remove_journal(repository: Repository) -> None:
+    """Removes the journal; durable, so that a power cut does not bring it back."""
+    path = journal_path(repository)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:
+        os.rename(path, os.path.join(os.path.dirname(path), atomic.temp_name()))
+    atomic.sync_directory(os.path.dirname(path))
+
+
+def settle_journal(repository: Repository) -> None:
+    """Removes the journal of an interrupted command whose only open work was to check out, after that was done."""
+    if not os.path.lexists(journal_path(repository)):
+        return
+    journal = read_journal(repository)
+    if journal is None or journal.command == "save" or repository.git is None:
+        return
+    head = repository.git.head_sha()
+    if journal.command == "restore" or head != journal.head or head == journal.to_head:
+        remove_journal(repository)
