@@ -5,6 +5,7 @@ Not here: the copying itself (store.copying). Implements docs/spec/remotes.md.
 
 from __future__ import annotations
 
+import bisect
 import os
 import time
 from typing import Any
@@ -163,8 +164,11 @@ class FolderRemote:
         rows = []
         for prefix, records in sent.items():
             row = self._index.folder(space, prefix)
-            known = _records(row) if row is not None else {}
-            rows.append((prefix, _pack(prefix, {**known, **records})))
+            if row is None or any(name.endswith(".dir") for name in records):
+                known = _records(row) if row is not None else {}
+                rows.append((prefix, _pack(prefix, {**known, **records})))
+            else:
+                rows.append((prefix, _with_plain(row, prefix, records)))
         self._index.save(space, rows)
 
     def receive(
@@ -181,6 +185,22 @@ def _pack(prefix: str, records: dict[str, bytes]) -> FolderRow:
     named = sorted(name for name in records if name.endswith(".dir"))
     stats = b"".join([records[name] for name in [*plain, *named]])
     return FolderRow("\0".join(named), stats, bytes.fromhex("".join([prefix + name for name in plain])))
+
+
+def _with_plain(row: FolderRow, prefix: str, records: dict[str, bytes]) -> FolderRow:
+    """Returns the row with records of plain objects put in, or in place of those that it has."""
+    digests, stats = bytearray(row.digests), bytearray(row.stats)
+    for name, record in records.items():
+        digest = bytes.fromhex(prefix + name)
+        at = bisect.bisect_left(
+            range(len(digests) // DIGEST_SIZE),
+            digest,
+            key=lambda k: bytes(digests[k * DIGEST_SIZE : (k + 1) * DIGEST_SIZE]),
+        )
+        end = at + (digests[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE] == digest)
+        digests[at * DIGEST_SIZE : end * DIGEST_SIZE] = digest
+        stats[at * STAT_SIZE : end * STAT_SIZE] = record
+    return FolderRow(row.names, bytes(stats), bytes(digests))
 
 
 def _records_but(names: str, stats: bytes, bad: set[str]) -> dict[str, bytes]:
