@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kist.base import atomic
 from kist.formats.records import MD5
 from kist.repo.collect import LOCK_FILE, PIPELINE_FILE, Stage, WorkspaceSource, collect
-from kist.repo.data import algorithm_of
-from kist.repo.unprotect import unprotect_paths
+from kist.repo.unprotect import Unit, units_of, unprotect_paths
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
@@ -56,10 +55,9 @@ def destroy(repository: Repository) -> None:
     with repository.lock():
         stages = collect(WorkspaceSource(repository))
         outs = [out for stage in stages for out in stage.outs if out.is_inside]
-        units = [(out.path, algorithm_of(out.output.digest)) for out in outs]
-        unprotect_paths(repository, units)
+        unprotect_paths(repository, units_of(outs))
         # Data of other versions, which no metafile names now, may link into the cache as well.
-        unprotect_paths(repository, [("", MD5)], only_symlinks=True)
+        unprotect_paths(repository, [Unit("", MD5, is_data=False)], only_symlinks=True)
         for path in [*_metafiles(stages), ".dvcignore"]:
             try:
                 os.unlink(repository.abspath(path))

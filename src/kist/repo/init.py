@@ -28,6 +28,13 @@ class CannotInitError(InputError):
     code = "cannot-init"
 
 
+class InitOptionsError(CannotInitError):
+    """Options that exclude each other. Exit 255, as DVC."""
+
+    code = "init-options"
+    exit_code = 255
+
+
 def init(
     path: str, *, environ: Mapping[str, str], no_scm: bool = False, force: bool = False, subdir: bool = False
 ) -> list[str]:
@@ -41,10 +48,10 @@ def init(
     Returns: the files that were staged, absolute.
 
     Raises:
-        CannotInitError, OSError.
+        CannotInitError, InitOptionsError, OSError.
     """
     if no_scm and subdir:
-        raise CannotInitError("cannot initialize: --no-scm and --subdir exclude each other")
+        raise InitOptionsError("cannot initialize: --no-scm and --subdir exclude each other")
     git = None if no_scm else GitRepository.find(path, environ=environ)
     if not no_scm and (git is None or (os.path.realpath(git.top) != os.path.realpath(path) and not subdir)):
         if git is None:

@@ -10,11 +10,12 @@ import os
 import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
-from kist.base.atomic import is_temp_name
+from kist.base import atomic
 from kist.errors import MissingError
 from kist.formats.manifest import Tree, TreeFolder, fingerprint, parse_manifest, tree_of
-from kist.formats.records import LEGACY_MD5, MD5
+from kist.formats.records import LEGACY_MD5, MD5, Digest
 from kist.repo.collect import CommitSource, Out, WorkspaceSource, collect
+from kist.store.loose import LooseStore
 
 if TYPE_CHECKING:
     from kist.git.repository import TreeItem
@@ -80,7 +81,7 @@ class WorkspaceFiles:
                 is_dir = entry.is_dir(follow_symlinks=False)
                 # What is built in, and our temporary files, begins with a dot.
                 if (asks_all or is_dir or name[0] == ".") and (
-                    matcher.is_ignored(name, is_dir) or is_temp_name(name)
+                    matcher.is_ignored(name, is_dir) or atomic.is_temp_name(name)
                 ):
                     continue
                 found[name] = is_dir
@@ -328,7 +329,8 @@ class View:
         if out is None:
             return Entry(path, isout, is_dir, False, None, oid)
         size = out.output.size
-        return Entry(path, True, is_dir, out.output.isexec, 0 if oid is None and size is None else size, oid)
+        # `isexec` of a metafile is not told: it is about files that are there (as DVC).
+        return Entry(path, True, is_dir, False, 0 if oid is None and size is None else size, oid)
 
     def size_of_object(self, path: str, oid: str) -> int:
         """Returns the size of the object of tracked data, 0 where the cache does not have it."""
@@ -361,34 +363,39 @@ def read_tree(repository: Repository, out: Out, remote: str | None = None) -> Tr
             if known is not None and known.oid == digest.value:
                 return seen
     store = repository.store_for(digest.algorithm)
-    if not store.has(digest.value):
-        _receive(repository, out, digest.value, remote)
-    return parse_manifest(store.read(digest.value), name=digest.value)
+    data = store.read(digest.value) if store.has(digest.value) else _received(repository, out, digest, remote)
+    return parse_manifest(data, name=digest.value)
 
 
-def _receive(repository: Repository, out: Out, oid: str, remote: str | None) -> None:
-    """Gets one manifest from the remote into the cache.
+def _received(repository: Repository, out: Out, digest: Digest, remote: str | None) -> bytes:
+    """Returns a manifest's bytes from the remote; who only looks leaves nothing in the cache (as DVC 3.67.1).
 
     Raises: ManifestMissingError, and what speaks against the remote.
     """
-    from kist.repo.settings import NoRemoteError  # most listings need no remote
+    import shutil  # most listings need no remote
+
+    from kist.repo.settings import NoRemoteError
     from kist.repo.transfers import open_remote
 
-    assert out.output.digest is not None
-    store = repository.store_for(out.output.digest.algorithm)
+    oid = digest.value
     cause = f"its manifest '{oid}' is missing from the cache"
+    # Right in `.dvc`, where the next changing command sweeps away what a kill leaves.
+    passing = LooseStore(os.path.join(repository.dvc_dir, atomic.temp_name()), digest.algorithm)
     try:
         source, _ = open_remote(repository, remote or out.output.remote)
-        outcome = source.receive({oid}, store, workers=1, progress=repository.progress, phase="Fetching")
+        outcome = source.receive({oid}, passing, workers=1, progress=repository.progress, phase="Fetching")
+        if oid in outcome.copied:
+            return passing.read(oid)
     except NoRemoteError as error:
         raise ManifestMissingError(
             f"cannot list '{out.path}': {cause}, and there is no remote", hint=error.hint
         ) from error
-    if oid not in outcome.copied:
-        raise ManifestMissingError(
-            f"cannot list '{out.path}': {cause} and from remote '{source.name}'",
-            hint="run `kist push` where the data was added",
-        )
+    finally:
+        shutil.rmtree(passing.base, ignore_errors=True)
+    raise ManifestMissingError(
+        f"cannot list '{out.path}': {cause} and from remote '{source.name}'",
+        hint="run `kist push` where the data was added",
+    )
 
 
 def groups(view: View, top: str, *, recursive: bool, max_depth: int | None = None) -> list[Group]:

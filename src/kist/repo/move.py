@@ -89,6 +89,8 @@ def move(repository: Repository, source: str, target: str) -> MoveResult:
         if output.use_cache:
             changes.ignore(plan.target)
         if is_here:
+            if output.use_cache:
+                _store_changed(repository, item)
             _rename(repository, plan)
         placed.forget(repository.index, plan.source)
         placed.note(repository.index, [plan.target] if is_here or is_there else [])
@@ -100,6 +102,19 @@ def move(repository: Repository, source: str, target: str) -> MoveResult:
             changes.note(plan.old_file)
         changes.note(plan.new_file)
         return MoveResult(changes.finish(), not is_here and not is_there)
+
+
+def _store_changed(repository: Repository, item: Selected) -> None:
+    """Stores data that is other than recorded; the metafile goes on naming what it named (both as DVC 3.67.1)."""
+    path, digest = item.out.path, item.out.output.digest
+    if digest is None:
+        return
+    algorithm = algorithm_of(digest)
+    found = digest_of(repository, look_at(repository, [(path, algorithm)])[0], algorithm=algorithm)
+    if found not in (None, digest):
+        from kist.repo.tracking import store_paths  # most data that is moved is stored
+
+        store_paths(repository, [path])
 
 
 def _find(repository: Repository, stages: Sequence[Stage], source: str) -> Selected:

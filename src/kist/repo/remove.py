@@ -18,9 +18,9 @@ from kist.errors import InputError
 from kist.formats import yaml
 from kist.repo import placed
 from kist.repo.collect import LOCK_FILE, OLD_FILE, PIPELINE_FILE, Stage, WorkspaceSource, collect, read_stages
-from kist.repo.data import algorithm_of, refuse_symlinked_parents
+from kist.repo.data import refuse_symlinked_parents
 from kist.repo.metafiles import Changes, read_bytes
-from kist.repo.unprotect import unprotect_paths
+from kist.repo.unprotect import units_of, unprotect_paths
 from kist.store.loose import sweep_staging
 
 if TYPE_CHECKING:
@@ -33,40 +33,36 @@ class CannotRemoveError(InputError):
     code = "cannot-remove"
 
 
-def remove(repository: Repository, targets: Sequence[str], *, outs: bool = False) -> list[str]:
-    """Removes metafiles and stages; nothing is touched when one of the targets cannot be removed.
+def remove(repository: Repository, targets: Sequence[str], *, outs: bool = False) -> None:
+    """Removes metafiles and stages, one target after the other; nothing is staged in Git (both as DVC 3.67.1).
 
     Args: outs: delete the data as well, also where it is stored nowhere else.
 
-    Returns: changed and removed files that the person still has to stage, relative to the root.
-
     Raises:
-        CannotRemoveError, FormatError, FileChangedError, OSError.
+        CannotRemoveError: of the first target that is none; those before it are gone, those after it are not looked at.
+        FormatError, FileChangedError, OSError.
 
     Holds: kept data stays where it is and becomes independent of the cache; a kill leaves the metafile, so that the
         same command can be run again.
     """
     with repository.lock():
-        stages: dict[str, Stage] = {}
+        repository.sweep_now()
         for target in targets:
-            stages.update((stage.address, stage) for stage in _stages_of(repository, target))
-        _sweep(repository, stages.values())
-        changes = Changes(repository)
-        for stage in stages.values():
-            _remove_data(repository, stage, changes, outs=outs)
-            if stage.name is None:
-                changes.remove_file(stage.file)
-                changes.note(stage.file)
-            else:
-                remove_stage(repository, stage.file, stage.name, changes)
-        return changes.finish()
+            stages = _stages_of(repository, target)
+            _sweep(repository, stages)
+            changes = Changes(repository)
+            for stage in stages:
+                _remove_data(repository, stage, changes, outs=outs)
+                if stage.name is None:
+                    changes.remove_file(stage.file)
+                else:
+                    _remove_stage(repository, stage.file, stage.name, changes)
 
 
 def _sweep(repository: Repository, stages: Iterable[Stage]) -> None:
     """Removes what killed commands left beside the metafiles and the data."""
     folders = {posixpath.dirname(stage.file) for stage in stages}
     folders.update(posixpath.dirname(out.path) for stage in stages for out in stage.outs if out.is_inside)
-    repository.sweep_now()
     for folder in folders - {""}:
         sweep_staging(repository.abspath(folder), time.time())
 
@@ -123,7 +119,7 @@ def _remove_data(repository: Repository, stage: Stage, changes: Changes, *, outs
         for out in inside:
             delete_data(repository.abspath(out.path))
     else:
-        unprotect_paths(repository, [(out.path, algorithm_of(out.output.digest)) for out in inside])
+        unprotect_paths(repository, units_of(inside))
     for out in inside:
         # Else a later checkout would take the data for left over from another version, and remove it.
         placed.forget(repository.index, out.path)
@@ -146,7 +142,7 @@ def delete_data(path: str) -> None:
     atomic.sync_directory(os.path.dirname(path))
 
 
-def remove_stage(repository: Repository, file: str, name: str, changes: Changes) -> None:
+def _remove_stage(repository: Repository, file: str, name: str, changes: Changes) -> None:
     """Takes one stage out of `dvc.lock` and `dvc.yaml`; a file without any other stage goes.
 
     Source: DVC 3.67.1, which removes a `dvc.yaml` with its last stage only if nothing else stands in it here.
@@ -165,7 +161,6 @@ def remove_stage(repository: Repository, file: str, name: str, changes: Changes)
         atomic.write_file(repository.abspath(file), yaml.edit(data, rest, name=file))
     else:
         changes.remove_file(file)
-    changes.note(file)
 
 
 def _remove_locked(repository: Repository, path: str, name: str, changes: Changes) -> None:
@@ -182,4 +177,3 @@ def _remove_locked(repository: Repository, path: str, name: str, changes: Change
         atomic.write_file(repository.abspath(path), render_lockfile(lock._replace(stages=stages), data))
     else:
         changes.remove_file(path)
-    changes.note(path)

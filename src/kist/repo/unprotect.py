@@ -18,7 +18,7 @@ from kist.base.listing import STAT_SIZE, UNTRUSTED, pack_stat, settle
 from kist.base.parallel import Emit
 from kist.errors import MissingError
 from kist.formats.records import MD5
-from kist.repo.collect import Stage, WorkspaceSource, collect
+from kist.repo.collect import Out, Stage, WorkspaceSource, collect
 from kist.repo.data import algorithm_of, look_at
 from kist.store import links
 from kist.store.ingest import FileChangedError
@@ -43,6 +43,20 @@ class UnprotectMissingError(MissingError):
     code = "unprotect-missing"
 
 
+class Unit(NamedTuple):
+    """A file or directory to unprotect.
+
+    Attributes:
+        path: relative to the repository's root.
+        algorithm: of the digests that are known of it.
+        is_data: it is tracked, or was until now; of such files the x bits go (as DVC 3.67.1), of all others they stay.
+    """
+
+    path: str
+    algorithm: str
+    is_data: bool = True
+
+
 class Unprotected(NamedTuple):
     """What was done.
 
@@ -63,7 +77,7 @@ class _Copy(NamedTuple):
 
 
 class _Link(NamedTuple):
-    """One file to copy: absolute folder, name, mode, and the stat record of its bytes before."""
+    """One file to copy: absolute folder, name, mode (0: as new files get it), stat record of its bytes before."""
 
     folder: str
     name: str
@@ -103,27 +117,31 @@ def unprotect(repository: Repository, targets: Sequence[str]) -> Unprotected:
     return done
 
 
-def _units(stages: Iterable[Stage], paths: Sequence[str]) -> list[tuple[str, str]]:
-    """Returns (path, algorithm) of outputs below the targets, and then of the targets themselves."""
-    outs = [out for stage in stages for out in stage.outs if out.is_inside]
-    units: dict[str, str] = {}
+def units_of(outs: Iterable[Out]) -> list[Unit]:
+    """Returns what stands for outputs."""
+    return [Unit(out.path, algorithm_of(out.output.digest)) for out in outs]
+
+
+def _units(stages: Iterable[Stage], paths: Sequence[str]) -> list[Unit]:
+    """Returns the outputs below the targets, and then the targets themselves."""
+    outs = units_of(out for stage in stages for out in stage.outs if out.is_inside)
+    units: dict[str, Unit] = {}
     for path in paths:
         prefix = path + "/" if path else ""
-        algorithm = MD5
+        own = Unit(path, MD5, is_data=False)
         for out in outs:
-            own = algorithm_of(out.output.digest)
             if out.path == path or path.startswith(out.path + "/"):
-                algorithm = own
+                own = out._replace(path=path)
             elif out.path.startswith(prefix):
-                units.setdefault(out.path, own)
-        units.setdefault(path, algorithm)
-    return list(units.items())
+                units.setdefault(out.path, out)
+        units.setdefault(path, own)
+    return list(units.values())
 
 
 def unprotect_paths(
-    repository: Repository, units: Iterable[tuple[str, str]], *, only_symlinks: bool = False
+    repository: Repository, units: Iterable[Unit], *, only_symlinks: bool = False
 ) -> Unprotected:
-    """Unprotects paths relative to the root, each with the algorithm of its digests; the caller holds the lock.
+    """Unprotects files and directories; the caller holds the lock.
 
     Args: only_symlinks: leave hard links and modes as they are: such files outlive the cache.
 
@@ -132,19 +150,19 @@ def unprotect_paths(
     """
     copied = 0
     broken: list[str] = []
-    for path, algorithm in units:
-        look = look_at(repository, [(path, algorithm)], read=False)[0]
+    for unit in units:
+        look = look_at(repository, [(unit.path, unit.algorithm)], read=False)[0]
         if look.snapshot is None:
             continue
         atomic.remove_stale(look.snapshot.temps, time.time())
         if not look.is_dir:
-            sweep_staging(os.path.dirname(repository.abspath(path)), time.time())
-        search = _find_links(repository, look.snapshot, only_symlinks=only_symlinks)
+            sweep_staging(os.path.dirname(repository.abspath(unit.path)), time.time())
+        search = _find_links(repository, look.snapshot, unit.is_data, only_symlinks=only_symlinks)
         broken += [os.path.relpath(name, repository.root).replace(os.sep, "/") for name in search.broken]
         if search.found or search.loosened:
             copies = _copy_all(repository, search.found)
             settle()
-            _remember(repository, look.snapshot, search, copies, algorithm)
+            _remember(repository, look.snapshot, search, copies, unit.algorithm)
             copied += len(search.found)
     return Unprotected(copied, list(dict.fromkeys(broken)))
 
@@ -153,7 +171,7 @@ class _Search(NamedTuple):
     """What a look at the files found.
 
     Attributes:
-        loosened: path -> (inode, size, mtime) of files with no other link that were made writable.
+        loosened: path -> (inode, size, mtime) of files with no other link whose mode was changed.
         broken: absolute paths of links into the cache that lead to nothing.
     """
 
@@ -162,8 +180,8 @@ class _Search(NamedTuple):
     broken: list[str]
 
 
-def _find_links(repository: Repository, snapshot: Snapshot, *, only_symlinks: bool) -> _Search:
-    """Returns the files that share their bytes with the cache; makes other read-only files writable on the way."""
+def _find_links(repository: Repository, snapshot: Snapshot, is_data: bool, *, only_symlinks: bool) -> _Search:
+    """Returns the files that share their bytes with the cache; gives other files their mode on the way."""
     cache = (repository.cache_dir + os.sep, os.path.realpath(repository.cache_dir) + os.sep)
     symlinks = set(snapshot.links)
     search = _Search([], {}, [])
@@ -181,15 +199,21 @@ def _find_links(repository: Repository, snapshot: Snapshot, *, only_symlinks: bo
                 continue
             status = os.lstat(path)
             if status.st_nlink > 1:
-                search.found.append(_Link(here, name, status.st_mode, pack_stat(status)))
-            elif not status.st_mode & stat.S_IWUSR:
-                os.chmod(path, stat.S_IMODE(status.st_mode) | stat.S_IWUSR)
+                search.found.append(_Link(here, name, 0 if is_data else status.st_mode, pack_stat(status)))
+            elif (mode := _mode(status.st_mode, is_data)) != stat.S_IMODE(status.st_mode):
+                os.chmod(path, mode)
                 search.loosened[path] = pack_stat(status)[:24]
     for relpath, _ in snapshot.specials:
         path = f"{snapshot.root}/{relpath}"
         if os.path.islink(path) and _leads_into(path, cache):
             search.broken.append(path)
     return search
+
+
+def _mode(mode: int, is_data: bool) -> int:
+    """Returns the mode of a file that is no link: its owner's to write, and no more readable than before."""
+    kept = stat.S_IMODE(mode) | stat.S_IWUSR
+    return kept & ~(stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH) if is_data else kept
 
 
 def _leads_into(path: str, cache: tuple[str, str]) -> bool:

@@ -249,7 +249,10 @@ def remove_staging(path: str) -> None:
     """Removes a staging folder and what is left in it; never fails, for a later sweep can finish the work."""
     try:
         for entry in os.scandir(path):
-            atomic.remove_quietly(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                remove_staging(entry.path)
+            else:
+                atomic.remove_quietly(entry.path)
         os.rmdir(path)
     except OSError:
         pass

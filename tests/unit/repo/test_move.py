@@ -92,3 +92,20 @@ def test_a_later_checkout_does_not_take_away_what_comes_to_the_old_place(project
     project.write({"model.bin": "model\n"})
     project.kist("checkout")
     assert project.read("model.bin") == "model\n"
+
+
+@pytest.mark.parametrize("path", ["data", "model.bin"])
+def test_changed_data_is_stored_though_the_metafile_names_what_it_named(project: Project, path: str) -> None:
+    changed = "data/one.txt" if path == "data" else path
+    before = project.read(f"{path}.dvc")
+    project.write({changed: "changed\n"})
+    project.kist("move", path, "moved")
+    assert b"changed\n" in project.objects().values()
+    assert project.read("moved.dvc") == before.replace(f"path: {path}", "path: moved")
+    assert "modified" in project.kist("status").out
+
+
+def test_unchanged_data_is_not_stored_again(project: Project) -> None:
+    before = project.objects()
+    project.kist("move", "data", "moved")
+    assert project.objects() == before

@@ -10,7 +10,7 @@ from kist.formats.records import LEGACY_MD5, MD5
 from kist.repo.data import look_at
 from kist.repo.repository import Repository
 from kist.repo.settings import ConfigPaths
-from kist.repo.unprotect import unprotect, unprotect_paths
+from kist.repo.unprotect import Unit, unprotect, unprotect_paths
 from kist.testing.project import Project
 
 
@@ -58,7 +58,33 @@ def test_changed_bytes_behind_a_link_are_kept_and_recorded_as_they_are(project: 
     assert "modified:           model.bin" in project.kist("status").out
 
 
-def test_modes_follow_the_umask_and_the_owners_x_bit_stays(project: Project) -> None:
+@pytest.mark.parametrize("link", ["copy", "hardlink", "symlink"])
+def test_tracked_data_loses_its_x_bits(project: Project, link: str) -> None:
+    for path in ("data/one.txt", "model.bin"):
+        os.chmod(project.path(path), 0o755)
+    project.kist("add", "--quiet", "data", "model.bin")
+    project.kist("config", "cache.type", link)
+    project.kist("checkout", "--relink")
+    project.kist("unprotect", "data", "model.bin")
+    for path in ("data/one.txt", "model.bin"):
+        assert os.stat(project.path(path)).st_mode & 0o777 == 0o666 & ~current_umask()
+
+
+def test_a_file_that_others_could_not_read_stays_so(project: Project) -> None:
+    os.chmod(project.path("data/one.txt"), 0o500)
+    project.kist("unprotect", "data/one.txt")
+    assert os.stat(project.path("data/one.txt")).st_mode & 0o777 == 0o600
+
+
+def test_the_x_bits_of_what_is_not_tracked_stay(project: Project) -> None:
+    os.chmod(project.path("code.py"), 0o755)
+    os.chmod(project.path("model.bin"), 0o755)
+    project.kist("unprotect", ".")
+    assert os.stat(project.path("code.py")).st_mode & 0o777 == 0o755
+    assert os.stat(project.path("model.bin")).st_mode & 0o777 == 0o644
+
+
+def test_modes_of_other_files_follow_the_umask_and_the_owners_x_bit_stays(project: Project) -> None:
     os.link(project.path("code.py"), project.path("linked.py"))
     os.chmod(project.path("code.py"), 0o555)
     project.kist("unprotect", "linked.py")
@@ -77,7 +103,7 @@ def test_only_symlinks_leaves_hard_links_and_modes_alone(project: Project) -> No
     os.link(project.path("code.py"), project.path("linked.py"))
     os.chmod(project.path("code.py"), 0o444)
     repository = opened(project)
-    done = unprotect_paths(repository, [("", MD5)], only_symlinks=True)
+    done = unprotect_paths(repository, [Unit("", MD5, is_data=False)], only_symlinks=True)
     assert done.copied == 0
     assert os.stat(project.path("linked.py")).st_nlink == 2
     assert os.stat(project.path("linked.py")).st_mode & 0o777 == 0o444
@@ -87,7 +113,7 @@ def test_only_symlinks_leaves_hard_links_and_modes_alone(project: Project) -> No
 def test_read_only_files_without_a_link_become_writable(project: Project) -> None:
     os.chmod(project.path("data/one.txt"), 0o444)
     repository = opened(project)
-    assert unprotect_paths(repository, [("data", MD5)]).copied == 0
+    assert unprotect_paths(repository, [Unit("data", MD5)]).copied == 0
     assert os.stat(project.path("data/one.txt")).st_mode & 0o200
     repository.close()
 
@@ -96,7 +122,7 @@ def test_data_of_the_old_kind_is_copied_too(project: Project) -> None:
     project.write({"old.txt": "a\r\nb\r\n"})
     os.link(project.path("old.txt"), project.path("other.txt"))
     repository = opened(project)
-    assert unprotect_paths(repository, [("old.txt", LEGACY_MD5)]).copied == 1
+    assert unprotect_paths(repository, [Unit("old.txt", LEGACY_MD5)]).copied == 1
     assert os.stat(project.path("old.txt")).st_nlink == 1
     snapshot = look_at(repository, [("old.txt", LEGACY_MD5)], read=False)[0].snapshot
     assert snapshot is not None
