@@ -19,11 +19,11 @@ from kist.store import links
 from kist.store.ingest import FileBatch, FileChangedError, Stored, store_batches
 from kist.store.loose import LooseStore
 from kist.store.presence import Presence
-from kist.store.statindex import DIGEST_SIZE, TreeRow
+from kist.store.statindex import DIGEST_SIZE
 from kist.workspace.checkout import FolderPlan, Plan, apply_plan
 from kist.workspace.scan import (
     Snapshot,
-    directory_oid,
+    directory_manifest,
     read_all,
     refuse_specials,
     remember,
@@ -121,7 +121,7 @@ def _hashed(repository: Repository, look: Look) -> Tracked:
     read = read_all(
         [look.snapshot], index=repository.index, workers=repository.workers, progress=repository.progress
     )
-    return _tracked(repository, look._replace(snapshot=read[0]))
+    return _tracked(repository, look._replace(snapshot=read[0]))[0]
 
 
 def _store_once(
@@ -154,13 +154,15 @@ def _store_once(
             looks[at] = looks[at]._replace(snapshot=snapshot)
     if changed:
         return [], changed
-    stored = [_tracked(repository, look) for look in looks]
-    for look, item in zip(looks, stored, strict=True):
+    stored = []
+    for look in looks:
+        item, manifest = _tracked(repository, look)
+        stored.append(item)
         if look.is_executable and relink:
             _set_checkout_mode(repository.abspath(look.path))
         if look.is_dir and look.snapshot is not None and not store.is_intact(item.digest.value):
-            tree = look.snapshot.tree()
-            store.write_small(item.digest.value, render_manifest(tree))
+            data = manifest if manifest is not None else render_manifest(look.snapshot.tree())
+            store.write_small(item.digest.value, data)
             Presence(repository.index, store).note(
                 item.digest.value
             )  # what was known is there, the rest was stored
@@ -317,16 +319,16 @@ def _forget_missing(repository: Repository, snapshot: Snapshot, kind: str) -> Sn
     return snapshot._replace(folders=folders, changed=changed)
 
 
-def _tracked(repository: Repository, look: Look) -> Tracked:
+def _tracked(repository: Repository, look: Look) -> tuple[Tracked, bytes | None]:
+    """Returns what a look stands for, and its manifest where that had to be made."""
     snapshot = look.snapshot
     assert snapshot is not None
     if look.is_dir:
-        row: TreeRow = directory_oid(snapshot, index=repository.index)
-        return Tracked(look.path, Digest(MD5, row.oid), row.size, row.files, False)
+        row, manifest = directory_manifest(snapshot, index=repository.index)
+        return Tracked(look.path, Digest(MD5, row.oid), row.size, row.files, False), manifest
     file = snapshot.folders[""]
-    return Tracked(
-        look.path, Digest(MD5, file.digests.hex()), snapshot.size_bytes(), None, look.is_executable
-    )
+    digest = Digest(MD5, file.digests.hex())
+    return Tracked(look.path, digest, snapshot.size_bytes(), None, look.is_executable), None
 
 
 def updated_output(output: Output, tracked: Tracked) -> Output:

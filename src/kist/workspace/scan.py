@@ -403,17 +403,23 @@ def directory_oid(snapshot: Snapshot, *, index: StatIndex) -> TreeRow:
 
     The manifest is made once for each content; afterwards a fingerprint finds its id.
     """
+    return directory_manifest(snapshot, index=index)[0]
+
+
+def directory_manifest(snapshot: Snapshot, *, index: StatIndex) -> tuple[TreeRow, bytes | None]:
+    """Returns what `directory_oid` does, and the manifest's bytes where they had to be made."""
     tree = snapshot.tree()
     key = fingerprint(tree)
     known = index.tree(key)
     if known is not None:
-        return known
+        return known, None
     import hashlib  # unchanged data needs none
 
-    oid = hashlib.md5(render_manifest(tree), usedforsecurity=False).hexdigest() + ".dir"
+    data = render_manifest(tree)
+    oid = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
     row = TreeRow(oid, snapshot.size_bytes(), snapshot.file_count())
     remember_tree(key, row, index=index)
-    return row
+    return row, data
 
 
 def remember_tree(key: bytes, row: TreeRow, *, index: StatIndex) -> None:
