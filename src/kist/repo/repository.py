@@ -6,7 +6,7 @@ Not here: what commands do with them (one module a verb), and the environment (h
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from kist.base import parallel
@@ -40,15 +40,23 @@ class OutsideRepositoryError(InputError):
 
 
 def find_root(start: str) -> str | None:
-    """Returns the nearest folder at or above `start` that has a `.dvc` folder, or None."""
+    """Returns the nearest folder at or above `start` that has a `.dvc` folder, or None.
+
+    Source: DVC 3.67.1 and Git, which both stop at mount points.
+    """
+    for folder in _searched(start):
+        if os.path.isdir(os.path.join(folder, DVC_DIR)):
+            return folder
+    return None
+
+
+def _searched(start: str) -> Iterator[str]:
+    """Yields `start` and the folders above it, up to the top of its file system."""
     here = os.path.abspath(start)
-    while True:
-        if os.path.isdir(os.path.join(here, DVC_DIR)):
-            return here
-        above = os.path.dirname(here)
-        if above == here:
-            return None
-        here = above
+    yield here
+    while not os.path.ismount(here):
+        here = os.path.dirname(here)
+        yield here
 
 
 class Repository:
@@ -102,6 +110,8 @@ class Repository:
         """
         root = find_root(start)
         if root is None:
+            *_, top = _searched(start)
+            limit = f", up to the mount point '{top}'" if os.path.dirname(top) != top else ""
             raise NoRepositoryError(
                 f"cannot find a repository: there is no '.dvc' folder in '{start}' or above it",
                 hint="kist init",
