@@ -103,6 +103,8 @@ class WorkspaceSource:
         self._outputs: set[str] = set()
         self.temps: list[str] = []
         """Absolute paths of temporary files of ours that the walk met."""
+        self.unreadable: list[str] = []
+        """Folders, relative to the root, that could not be listed."""
 
     def prune(self, path: str) -> None:
         """Keeps the walk out of `path`, an output that was just read."""
@@ -134,6 +136,7 @@ class WorkspaceSource:
                     elif is_temp_name(name):
                         self.temps.append(entry.path)
         except PermissionError:
+            self.unreadable.append(path)
             return
         prefix = path + "/" if path else ""
         for name in sorted(found):

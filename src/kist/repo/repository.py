@@ -125,6 +125,16 @@ class Repository:
             wait_for_lock=wait_for_lock,
         )
 
+    def another(self, root: str, environ: Mapping[str, str]) -> Repository:
+        """Returns the repository at `root` for reading: with its own settings and the system's, no person's."""
+        project, local = (os.path.join(root, DVC_DIR, name) for name in ("config", "config.local"))
+        paths = self._config_paths._replace(
+            user=None,
+            project=project,
+            local=local if os.access(local, os.R_OK) else None,  # may hold somebody's passwords
+        )
+        return Repository(root, cwd=root, config_paths=paths, progress=self.progress, environ=environ)
+
     @property
     def dvc_dir(self) -> str:
         """The `.dvc` folder."""
@@ -216,7 +226,15 @@ class Repository:
         return taken
 
     def lock(self) -> FileLock:
-        """Returns the lock that every changing command holds."""
+        """Returns the lock that every changing command holds; makes the project known to a cache that others use."""
+        if not self.cache_dir.startswith(self.root + os.sep):
+            from kist.repo.projects import register  # most caches lie in the project
+
+            register(self.cache, self.root)
+        return self.plain_lock()
+
+    def plain_lock(self) -> FileLock:
+        """Returns the lock alone."""
         return FileLock(
             os.path.join(self.dvc_dir, "tmp", "lock"),
             wait_s=self._wait_s,

@@ -25,6 +25,11 @@ _HEX = frozenset("0123456789abcdef")
 _STAT_LIMIT = 1500
 
 
+def is_oid(text: str) -> bool:
+    """Says whether `text` is an object id."""
+    return _OID.fullmatch(text) is not None
+
+
 class BadObjectIdError(InputError):
     """An object id is not 32 hexadecimal digits with an optional `.dir`; it never becomes a path (rule R14)."""
 
