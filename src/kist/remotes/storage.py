@@ -64,6 +64,33 @@ class ExtraMissingError(InputError):
     code = "extra-missing"
 
 
+class Place(NamedTuple):
+    """What a backend is opened with.
+
+    Attributes:
+        name: as the configuration calls the remote.
+        url: its address as written; secrets in it are the backend's to hide.
+        scheme: that of the address, such as `s3`, `https`.
+        options: the remote's options, with DVC's names; paths are absolute.
+        environ: the environment of the process; credential chains look here.
+        ask: asks the person for a secret without showing it, given a question; None where nobody can be asked.
+        tell: says one line to the person, such as "added the key of HOST to known_hosts".
+    """
+
+    name: str
+    url: str
+    scheme: str
+    options: Mapping[str, str]
+    environ: Mapping[str, str]
+    ask: Callable[[str], str] | None = None
+    tell: Callable[[str], None] = lambda line: None
+
+    def flag(self, option: str, default: bool = False) -> bool:
+        """Returns the value of an option that is true or false."""
+        text = self.options.get(option)
+        return default if text is None else text.lower() == "true"
+
+
 class Item(NamedTuple):
     """One stored value.
 

@@ -1,0 +1,56 @@
+"""Which backend speaks for which kind of address; a backend, and the library it needs, is imported when it is used.
+
+Not here: the services. Implements docs/spec/storage.md, section 1.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import NamedTuple
+
+from kist.errors import ConfigError
+from kist.remotes.storage import ExtraMissingError, Place, Storage
+
+
+class RemoteKindError(ConfigError):
+    """The remote's address is of a kind that this version cannot speak to."""
+
+    code = "remote-kind"
+
+
+class Backend(NamedTuple):
+    """A module with `open_storage(place) -> Storage`, and the extra of the distribution that brings its library."""
+
+    module: str
+    extra: str | None = None
+
+
+BACKENDS: dict[str, Backend] = {}
+"""By scheme."""
+
+
+def open_storage(place: Place) -> Storage:
+    """Returns the storage at a remote's address. Nothing is asked of the service yet.
+
+    Raises:
+        RemoteKindError: no backend knows the scheme.
+        ExtraMissingError: its library is not installed; the hint installs it.
+    """
+    backend = BACKENDS.get(place.scheme)
+    if backend is None:
+        known = ", ".join(sorted(BACKENDS))
+        raise RemoteKindError(
+            f"cannot use remote '{place.name}': nothing here speaks '{place.scheme}' (known: a folder, {known})",
+            hint=f"kist remote modify {place.name} url ADDRESS",
+        )
+    try:
+        module = importlib.import_module(backend.module)
+    except ModuleNotFoundError as error:
+        if backend.extra is None or (error.name or "").startswith("kist"):
+            raise
+        raise ExtraMissingError(
+            f"cannot use remote '{place.name}': the library '{error.name}' is not installed",
+            hint=f"pip install 'kist[{backend.extra}]'",
+        ) from error
+    storage: Storage = module.open_storage(place)
+    return storage
