@@ -84,6 +84,15 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
     ),
     (
         "Help",
+            Command("gc", "Remove data that nothing needs.", domain_exit_code=255),
+        ),
+    ),
+    (
+        "Beside Git",
+        (
+            Command("install", "Make Git's hooks and merges take care of data."),
+            Command("resolve", "Finish a merge in which both sides changed the same data."),
+            Command("git-hook", "What Git's hooks and its merge driver call."),
         (
             Command("version", "Show the version and what this system can do.", aliases=("doctor",)),
             Command(

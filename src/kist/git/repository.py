@@ -155,15 +155,17 @@ class GitRepository:
         """Returns tags: name -> commit, sorted by name; tags of other things than commits are left out."""
         return self._refs("refs/tags/")
 
-    def all_commits(self, *, experiments: bool = False) -> list[str]:
+    def all_commits(self, *, experiments: bool = False, reflogs: bool = False) -> list[str]:
         """Returns every commit that a reference or HEAD reaches, the newest first.
 
         Args:
             experiments: those of `refs/exps/` too.
+            reflogs: those that one of them reached once, too, as far as Git remembers.
         """
         left_out = [] if experiments else [f"--exclude={_EXPERIMENTS}"]
         heads = ["HEAD"] if self.has_commits() else []
-        return self._git.run(["rev-list", *left_out, "--all", *heads]).decode("ascii").split()
+        more = ["--reflog"] if reflogs else []
+        return self._git.run(["rev-list", *left_out, "--all", *more, *heads]).decode("ascii").split()
 
     def dated_commits(self) -> list[tuple[str, int]]:
         """Returns what `all_commits` does, each with the time it was committed, in seconds since 1970."""
@@ -209,6 +211,29 @@ class GitRepository:
                 found[here] = None
                 here = parents.get(here)
         return list(found)
+
+    def stash_commits(self) -> list[str]:
+        """Returns the commits of every entry of the stash: what was in the work tree, the index, and untracked."""
+        if read_small_file(os.path.join(self.common_dir, "refs", "stash")) is None and not self._packed(
+            "refs/stash"
+        ):
+            return []
+        text = self._git.run(["log", "--walk-reflogs", "--format=%H %P", "refs/stash"], accepted=(0, 128))
+        found: dict[str, None] = {}
+        for line in text.decode("ascii").splitlines():
+            words = line.split(" ")
+            found.update(dict.fromkeys([words[0], *words[2:]]))  # the second is what HEAD was
+        return list(found)
+
+    def headings(self, commits: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Returns commit -> (day it was committed, `YYYY-MM-DD`; first line of its message)."""
+        feed = "".join(f"{sha}\n" for sha in commits).encode("ascii")
+        if not feed:
+            return {}
+        form = "--format=%H%x00%cs%x00%s"
+        text = self._git.run(["log", "--no-walk=unsorted", "--stdin", form], data=feed)
+        lines = [line.split("\0") for line in text.decode("utf-8", "replace").splitlines()]
+        return {words[0]: (words[1], words[2]) for words in lines if len(words) == 3}
 
     def _first_parents(self, starts: Iterable[str]) -> dict[str, str]:
         feed = "".join(f"{sha}\n" for sha in starts).encode("ascii")

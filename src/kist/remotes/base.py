@@ -5,11 +5,12 @@ Not here: which objects are needed and in which order they go (transfer). Implem
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from kist.base.progress import Progress
 from kist.store.copying import CopyOutcome
+from kist.store.garbage import Listing
 from kist.store.loose import LooseStore
 
 SizeOf = Callable[[str], int | None]
@@ -55,3 +56,15 @@ class Remote(Protocol):
         self, oids: set[str], target: LooseStore, *, workers: int, progress: Progress, phase: str
     ) -> CopyOutcome:
         """Copies objects from the remote, each hashed on the way; published only when whole and durable."""
+
+    def beyond(self, needed: Collection[str], algorithm: str) -> Listing:
+        """Returns what the remote holds besides `needed`; a remote that nothing was sent to yet holds nothing."""
+
+    def remove(self, oids: Iterable[str], algorithm: str, *, progress: Progress, phase: str) -> None:
+        """Removes objects: manifests first, and no file while a manifest could not be removed.
+
+        Raises: CannotRemoveError: some stayed.
+        """
+
+    def address(self, oid: str, algorithm: str) -> str:
+        """Returns where an object lies, as a person would look for it."""

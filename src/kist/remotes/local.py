@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import os
 import time
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from kist.base import parallel
@@ -16,6 +17,7 @@ from kist.base.parallel import Emit
 from kist.base.progress import Progress
 from kist.errors import MissingError, StorageError
 from kist.remotes.base import SizeOf
+from kist.store import garbage
 from kist.store.copying import CopyOutcome, copy_objects
 from kist.store.loose import LooseStore, sweep_staging
 from kist.store.presence import Presence
@@ -177,6 +179,20 @@ class FolderRemote:
         """Copies objects from the folder."""
         source = self.store(target.algorithm)
         return copy_objects(oids, source, target, workers=workers, progress=progress, phase=phase)
+
+    def beyond(self, needed: Collection[str], algorithm: str) -> garbage.Listing:
+        """Returns what the folder holds besides `needed`; one that is not there holds nothing."""
+        if os.path.lexists(self.path) and not os.path.isdir(self.path):
+            raise self._not_folder()
+        return garbage.beyond(self.store(algorithm), needed)
+
+    def remove(self, oids: Iterable[str], algorithm: str, *, progress: Progress, phase: str) -> None:
+        """Removes objects: manifests first, and no file while a manifest could not be removed."""
+        garbage.remove(self.store(algorithm), oids, progress=progress, phase=phase)
+
+    def address(self, oid: str, algorithm: str) -> str:
+        """Returns the path of an object."""
+        return self.store(algorithm).path(oid)
 
 
 def _pack(prefix: str, records: dict[str, bytes]) -> FolderRow:

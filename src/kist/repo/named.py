@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base import atomic
 from kist.base.progress import SilentProgress
-from kist.errors import FormatError, InputError, KistError
+from kist.errors import FormatError, InputError, KistError, StorageError
 from kist.formats.manifest import member_oids
 from kist.formats.metafile import parse_metafile
 from kist.formats.records import LEGACY_MD5, MD5, Digest
@@ -28,7 +28,7 @@ from kist.repo.collect import (
     read_stages,
     stage_of_metafile,
 )
-from kist.store.loose import LooseStore, ObjectCorruptError, ObjectMissingError
+from kist.store.loose import LooseStore, ObjectCorruptError, ObjectMissingError, remove_staging
 
 if TYPE_CHECKING:
     from kist.git.repository import GitRepository
@@ -55,6 +55,18 @@ class UnrecordedError(FormatError):
     code = "metafile-without-hash"
 
 
+class RemoteUnreadError(StorageError):
+    """A remote could not be read when something was looked for in it."""
+
+    code = "remote-unread"
+
+
+class UnreadableFolderError(FormatError):
+    """A folder of the workspace cannot be listed, for want of permission; metafiles in it are unknown."""
+
+    code = "folder-unreadable"
+
+
 class Scope(NamedTuple):
     """Which references are meant.
 
@@ -66,6 +78,8 @@ class Scope(NamedTuple):
         revs: commits by name.
         num: with `branches` or `revs`: so many commits from each, by first parents; negative means all of them.
         date: commits of this day, `YYYY-MM-DD`, and later ones.
+        stash: every entry of the stash, which is nobody's history.
+        past: with `commits`: also what a reference or HEAD once reached, as far as Git remembers.
     """
 
     workspace: bool = True
@@ -76,6 +90,8 @@ class Scope(NamedTuple):
     revs: tuple[str, ...] = ()
     num: int | None = None
     date: str | None = None
+    stash: bool = False
+    past: bool = False
 
 
 class Named(NamedTuple):
@@ -96,7 +112,12 @@ class Named(NamedTuple):
 
 
 def named(
-    repository: Repository, scope: Scope, *, on_damage: OnDamage, with_refs: bool = False
+    repository: Repository,
+    scope: Scope,
+    *,
+    on_damage: OnDamage,
+    with_refs: bool = False,
+    source: WorkspaceSource | None = None,
 ) -> Iterator[Named]:
     """Yields each (path, digest) that the scope names once, with the newest that names it; the workspace first.
 
@@ -104,6 +125,7 @@ def named(
 
     Args:
         on_damage: called for each metafile that is empty, cannot be understood, or has no hashes.
+        source: the workspace, for callers that want to know what else the walk met.
         with_refs: tell the branches and tags whose tips name each, of those tips that are in the scope.
 
     Raises:
@@ -111,7 +133,11 @@ def named(
     """
     found = _Found(on_damage)
     if scope.workspace:
-        stages = collect(WorkspaceSource(repository), on_damage=on_damage)
+        source = source or WorkspaceSource(repository)
+        stages = collect(source, on_damage=on_damage)
+        for folder in source.unreadable:
+            shown = folder or "."
+            on_damage(shown, UnreadableFolderError(f"cannot list '{shown}': permission denied"))
         found.add("", [item for stage in stages for item in found.of_stage(stage, "")])
     git = repository.git
     if git is not None:
@@ -128,7 +154,7 @@ def commits_in(git: GitRepository, scope: Scope) -> list[str]:
     """
     chosen: dict[str, None] = {}
     if scope.commits:
-        chosen.update(dict.fromkeys(git.all_commits()))
+        chosen.update(dict.fromkeys(git.all_commits(reflogs=scope.past)))
     if scope.date is not None:
         since = _day_start(scope.date)
         chosen.update(dict.fromkeys(sha for sha, time_s in git.dated_commits() if time_s >= since))
@@ -141,7 +167,9 @@ def commits_in(git: GitRepository, scope: Scope) -> list[str]:
         chosen.update(dict.fromkeys(git.tags().values()))
     if scope.experiments:
         chosen.update(dict.fromkeys(git.experiment_commits()))
-    is_sorted = scope.commits and not scope.experiments
+    if scope.stash:
+        chosen.update(dict.fromkeys(git.stash_commits()))
+    is_sorted = scope.commits and not (scope.experiments or scope.stash)
     return list(chosen) if is_sorted or len(chosen) < 2 else git.newest_first(chosen)
 
 
@@ -436,13 +464,9 @@ def read_members(
     for remote in remotes:
         if not failed:
             break
-        import shutil  # only where the cache lacks manifests
-
         copies = LooseStore(staging, store.algorithm)
         try:
-            got = remote.receive(
-                set(failed), copies, workers=1, progress=SilentProgress(), phase="Reading manifests"
-            )
+            got = remote.receive(set(failed), copies, workers=1, progress=SilentProgress(), phase="Reading")
             for oid in got.copied:
                 try:
                     members = member_oids(copies.read(oid), name=oid)
@@ -450,7 +474,12 @@ def read_members(
                     continue
                 del failed[oid]
                 yield oid, members
+        except KistError as error:
+            failed = dict.fromkeys(failed, error)
+        except OSError as error:
+            cause = RemoteUnreadError(f"cannot read remote '{remote.name}': {error.strerror}")
+            failed = dict.fromkeys(failed, cause)
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            remove_staging(staging)
     for oid, failure in failed.items():
         on_failure(oid, failure)

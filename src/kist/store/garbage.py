@@ -59,8 +59,7 @@ def beyond(store: LooseStore, needed: Collection[str]) -> Listing:
     """
     root = store.root
     leftovers: list[Leftover] = []
-    # The old layout shares its folder with the cache itself, whose temporary files are swept with the staging folders.
-    temps = [f"{root}/{name}" for name in _names(root) if _is_temp(name)] if root != store.base else []
+    temps = temps_in(root) + (temps_in(store.base) if root != store.base else [])
     for prefix in store.prefixes():
         for name in sorted([name for name in _names(f"{root}/{prefix}") if prefix + name not in needed]):
             path = f"{root}/{prefix}/{name}"
@@ -71,6 +70,11 @@ def beyond(store: LooseStore, needed: Collection[str]) -> Listing:
             elif _is_temp(name):
                 temps.append(path)
     return Listing(leftovers, temps)
+
+
+def temps_in(folder: str) -> list[str]:
+    """Returns the unfinished files and staging folders right in a folder, ours and DVC's."""
+    return [f"{folder}/{name}" for name in _names(folder) if _is_temp(name)]
 
 
 def _names(path: str) -> list[str]:
