@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -45,6 +46,8 @@ class FolderStorage:
         try:
             found = os.stat(path)
         except FileNotFoundError:
+            return None
+        if not stat.S_ISREG(found.st_mode):
             return None
         return Item(key, found.st_size, tag=str(found.st_mtime_ns), modified_s=found.st_mtime)
 
