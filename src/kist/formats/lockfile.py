@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from kist.base.shell import shell_line
 from kist.formats import yaml
 from kist.formats._entries import (
     MetafileError,
@@ -22,7 +23,7 @@ from kist.formats._entries import (
 )
 from kist.formats.records import LEGACY_MD5, MD5, Dependency, LockedStage, Lockfile, Output
 
-__all__ = ["LockfileError", "parse_lockfile", "render_lockfile"]
+__all__ = ["LockfileError", "parse_lockfile", "read_stage", "render_lockfile", "stage_value"]
 
 SCHEMA = "2.0"
 
@@ -57,7 +58,7 @@ def parse_lockfile(data: bytes, *, name: str) -> Lockfile:
 def _read(value: Any, source: Source) -> Lockfile:
     if value is None:
         raise LockfileError(
-            source.name, "the file is empty", hint=f"restore it with `git checkout -- {source.name}`"
+            source.name, "the file is empty", hint=shell_line("git", "checkout", "--", source.name)
         )
     whole = source.mapping(value, ())
     root: Path = ("stages",) if _has_schema(whole) else ()
@@ -75,7 +76,7 @@ def _read(value: Any, source: Source) -> Lockfile:
     for stage_name, stage in source.mapping(stages, root).items():
         if not isinstance(stage_name, str):
             source.fail((*root, stage_name), f"a stage's name is {kind(stage_name)}, expected a text")
-        locked[stage_name] = _read_stage(source, (*root, stage_name), stage)
+        locked[stage_name] = read_stage(source, (*root, stage_name), stage)
     return Lockfile(locked, tuple(datasets))
 
 
@@ -84,10 +85,14 @@ def _has_schema(whole: dict[str, Any]) -> bool:
     return "schema" in whole and not isinstance(whole["schema"], dict)
 
 
-def _read_stage(source: Source, path: Path, value: Any) -> LockedStage:
+def read_stage(source: Source, path: Path, value: Any) -> LockedStage:
+    """Returns what a stage's mapping says; `source` and `path` are for messages.
+
+    Raises: LockfileError.
+    """
     stage = source.mapping(value, path, _STAGE_KEYS)
     if "cmd" not in stage:
-        source.fail(path, f"key 'cmd' is missing in '{path[-1]}'")
+        source.fail(path, f"key 'cmd' is missing in '{path[-1] if path else source.name}'")
     cmd = stage["cmd"]
     if not isinstance(cmd, str) and not (
         isinstance(cmd, list) and all(isinstance(line, str) for line in cmd)
@@ -238,13 +243,14 @@ def _lock_value(lock: Lockfile, unchanged: dict[str, Any]) -> dict[str, Any]:
     if lock.datasets:
         value["datasets"] = list(lock.datasets)
     value["stages"] = {
-        name: unchanged[name] if name in unchanged else _stage_value(stage)
+        name: unchanged[name] if name in unchanged else stage_value(stage)
         for name, stage in lock.stages.items()
     }
     return value
 
 
-def _stage_value(stage: LockedStage) -> dict[str, Any]:
+def stage_value(stage: LockedStage) -> dict[str, Any]:
+    """Returns a stage's mapping as it stands in the file: keys, files and paths in DVC's order."""
     value: dict[str, Any] = {"cmd": stage.cmd}
     if stage.deps:
         value["deps"] = [_entry_value(entry) for entry in sorted(stage.deps, key=_path)]
