@@ -25,7 +25,10 @@ class Backend(NamedTuple):
     extra: str | None = None
 
 
-BACKENDS: dict[str, Backend] = {}
+BACKENDS = {
+    "http": Backend("kist.remotes.http"),
+    "https": Backend("kist.remotes.http"),
+}
 """By scheme."""
 
 

@@ -58,6 +58,7 @@ class StorageRemote:
         self._jobs = jobs
         self._limit = bytes_per_s
         self._sizes: dict[str, int] = {}
+        self._size_of: SizeOf = lambda oid: None
 
     def _engine(self) -> Engine:
         return Engine(self.storage.abilities, jobs=self._jobs, bytes_per_s=self._limit)
@@ -65,9 +66,18 @@ class StorageRemote:
     # What is there
 
     def missing(self, oids: set[str], algorithm: str) -> set[str]:
-        """Returns those of `oids` that the remote does not have, by the cheaper of listing and single questions."""
-        if not oids:
-            return set()
+        """Returns those of `oids` that the remote does not have, by the cheaper of listing and single questions.
+
+        After `damaged`, those that have another size than here count as missing too.
+        """
+        lacking = self._missing(oids, algorithm) if oids else set()
+        for oid in oids - lacking:
+            expected = self._size_of(oid)
+            if expected is not None and self._sizes.get(oid, expected) != expected:
+                lacking.add(oid)
+        return lacking
+
+    def _missing(self, oids: set[str], algorithm: str) -> set[str]:
         able = self.storage.abilities
         if not able.lists or len(oids) <= able.streams:
             return self._ask_each(oids, algorithm)
@@ -79,12 +89,14 @@ class StorageRemote:
         rest = {oid for oid in oids if not oid.startswith("00")}
         wanted = {oid[:2] for oid in rest}
         if len(rest) <= min(pages, len(wanted)):
-            return (oids - rest - sample.keys()) | self._ask_each(rest, algorithm)
-        if pages < len(wanted):
+            present = sample
+        elif pages < len(wanted):
             present = self._list_prefixes([""], algorithm)
         else:
             present = {**sample, **self._list_prefixes(sorted(wanted), algorithm)}
         self._sizes.update((oid, size) for oid, size in present.items() if oid in oids)
+        if present is sample:
+            return (oids - rest - sample.keys()) | self._ask_each(rest, algorithm)
         return oids - present.keys()
 
     def _ask_each(self, oids: set[str], algorithm: str) -> set[str]:
@@ -153,6 +165,7 @@ class StorageRemote:
         """Returns objects of the share whose turn it is that have another size than they should, or went since they
         were last seen there: 16 of the 256 prefixes a call, one after the other in a ring.
         """
+        self._size_of = size_of  # whatever is asked for from now on is compared with what is here
         able = self.storage.abilities
         if not able.lists:
             return set()
