@@ -14,7 +14,6 @@ from typing import NamedTuple
 from kist.errors import FormatError
 
 DIGEST_SIZE = 16
-_MEMBER = re.compile(rb'"md5": "([0-9a-f]{32})"')
 _START = '[{"md5": "'
 _BETWEEN = '"}, {"md5": "'
 _MIDDLE = '", "relpath": "'
@@ -158,11 +157,21 @@ def member_oids(data: bytes, *, name: str) -> set[str]:
     Raises: ManifestError: as `parse_manifest`, where the spelling is not DVC's own.
     """
     # In JSON a quote inside of a path is escaped, so this text can only be a key.
-    found = _MEMBER.findall(data)
-    if data.startswith(b'[{"md5": "') and data.count(b'"md5": "') == len(found):
-        digits = b"".join(found).decode("ascii")
-        return {digits[at : at + 32] for at in range(0, len(digits), 32)}
+    if data.startswith(_HEAD) and data.isascii():
+        pieces = data.decode("ascii").split('"md5": "')[1:]
+        found = [piece[:32] for piece in pieces]
+        digits = "".join(found)
+        ends = "".join([piece[32:33] for piece in pieces])
+        if ends == '"' * len(pieces) and len(digits) == 32 * len(pieces) and _is_hexadecimal(digits):
+            return set(found)
     return parse_manifest(data, name=name).oids()
+
+
+def _is_hexadecimal(digits: str) -> bool:
+    try:
+        return len(bytes.fromhex(digits)) * 2 == len(digits) and digits == digits.lower()
+    except ValueError:
+        return False
 
 
 def compare_manifests(old: bytes, new: bytes, *, name: str) -> tuple[dict[str, str], dict[str, str]]:
