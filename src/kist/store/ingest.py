@@ -59,12 +59,19 @@ class Stored(NamedTuple):
     Attributes:
         digests: 16 bytes a file.
         stats: stat records after everything; UNTRUSTED for a file that changed meanwhile.
+        objects: stat records of the files' objects, which hold what their names say; equal to `stats` where the file is
+            the object itself.
         changed: names of files whose content changed while they were stored; not stored.
     """
 
     digests: bytes
     stats: bytes
+    objects: bytes
     changed: tuple[str, ...] = ()
+
+
+_COPIED, _MADE, _WAS = 0, 1, 2
+"""What a file is to its object: apart from it; the object itself, by this command; the object itself, before."""
 
 
 class _Unit(NamedTuple):
@@ -163,7 +170,7 @@ def _run(
         {column[at : at + 1].hex() for column in columns for at in range(0, len(column), DIGEST_SIZE)}
     )
     publish = [("publish", *unit, columns[unit.first : unit.last]) for unit in units]
-    published = [names for answer in work("Storing", publish, 0) for names in answer]
+    published = [ties for answer in work("Storing", publish, 0) for ties in answer]
     settle()
     asked = [
         ("check", *unit, columns[unit.first : unit.last], published[unit.first : unit.last]) for unit in units
@@ -173,8 +180,8 @@ def _run(
     if is_small or not atomic.sync_file_system(store.base):
         store.sync_folders(prefixes)
     return [
-        Stored(column, stats, tuple(changed))
-        for column, (stats, changed) in zip(columns, checked, strict=True)
+        Stored(column, stats, objects, tuple(changed))
+        for column, (stats, objects, changed) in zip(columns, checked, strict=True)
     ]
 
 
@@ -300,31 +307,40 @@ class _Job:
             os.unlink(staged)
         return result
 
-    def _publish(self, at: int, column: bytes, emit: Emit) -> bytes:
-        """Puts objects under their names; returns a flag byte a file: 1 where this call made the name."""
+    def _publish(self, at: int, column: bytes, emit: Emit) -> tuple[bytes, bytes]:
+        """Puts objects under their names.
+
+        Returns: what each file is to its object (a byte a file), and its stat record as it is to be found by the check.
+        """
         batch = self.batches[at]
         assert self.store is not None
         root = self.store.root
-        made = bytearray()
+        ties, looks = bytearray(), bytearray()
         digits = column.hex()
         for k, name in enumerate(batch.names.split("\0")):
             target = f"{root}/{digits[k * 32 : k * 32 + 2]}/{digits[k * 32 + 2 : k * 32 + 32]}"
             path = f"{batch.folder}/{name}"
+            look = batch.stats[k * STAT_SIZE : (k + 1) * STAT_SIZE]
+            tie = _COPIED
             if self.link in (links.COPY, links.REFLINK):
-                made.append(_rename_if_there(self._staged(at, k), target))
-                continue
-            digest = column[k * DIGEST_SIZE : (k + 1) * DIGEST_SIZE]
-            staged = self._staged(at, k)
-            if digest == EMPTY_DIGEST:
-                made.append(
-                    self._publish_copy(path, target, digest, staged)
-                )  # nothing to share, as DVC has it
-                continue
-            made.append(self._publish_link(path, target, digest, staged))
-        emit(len(made), 0)
-        return bytes(made)
+                _rename_if_there(self._staged(at, k), target)
+            else:
+                digest = column[k * DIGEST_SIZE : (k + 1) * DIGEST_SIZE]
+                if digest == EMPTY_DIGEST:  # nothing to share, as DVC has it
+                    self._publish_copy(path, target, digest, self._staged(at, k))
+                else:
+                    tie = self._publish_link(path, target, digest, self._staged(at, k), look)
+                    look = pack_stat(os.stat(target)) if tie != _COPIED else look
+            ties.append(tie)
+            looks += look
+        emit(len(ties), 0)
+        return bytes(ties), bytes(looks)
 
-    def _publish_link(self, path: str, target: str, digest: bytes, staged: str) -> int:
+    def _publish_link(self, path: str, target: str, digest: bytes, staged: str, before: bytes) -> int:
+        """Args: before: how the file looked when it was hashed; a link would hide in its ctime that it was written."""
+        status = os.lstat(path)
+        if pack_stat(status) != before:  # a symbolic link too: its record is that of what it leads to
+            return self._publish_copy(path, target, digest, staged)
         try:
             os.link(path, target, follow_symlinks=False)
         except FileExistsError:
@@ -333,74 +349,78 @@ class _Job:
             if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EACCES, errno.ENOTSUP):
                 raise
             return self._publish_copy(path, target, digest, staged)
-        if os.path.islink(target):
-            os.unlink(target)
-            return self._publish_copy(path, target, digest, staged)
         try:
             os.chmod(target, OBJECT_MODE)
         except PermissionError:  # somebody else's file: the cache needs an object of its own
             os.unlink(target)
             return self._publish_copy(path, target, digest, staged)
-        return 1
+        return _MADE
 
     def _publish_copy(self, path: str, target: str, digest: bytes, staged: str) -> int:
         if self._hash_and_copy(path, staged) != digest:
-            return 0  # changed meanwhile: the check finds it
+            return _COPIED  # changed meanwhile: the check finds it
         if os.path.exists(staged):
             atomic.sync_file(staged)
             os.replace(staged, target)
-        return 0
+        return _COPIED
 
     def _meet_existing(self, path: str, target: str, digest: bytes, staged: str) -> int:
-        """Keeps an intact object that is there already and links the file to it; heals a damaged one (R2, R9)."""
+        """Keeps an intact object that is there already; a damaged one gives way to the file (R2, R9)."""
         if os.path.samefile(path, target):
             os.chmod(target, OBJECT_MODE)  # a kill may have come between the link and this
-        elif not _same_object(target, path, digest):
-            os.link(path, staged, follow_symlinks=False)
-            os.chmod(staged, OBJECT_MODE)
-            os.replace(staged, target)
-            return 1
-        return 0
+            return _WAS
+        if _same_object(target, path, digest):
+            return _COPIED
+        os.link(path, staged, follow_symlinks=False)
+        os.chmod(staged, OBJECT_MODE)
+        os.replace(staged, target)
+        return _MADE
 
-    def _check(self, at: int, column: bytes, made: bytes, emit: Emit) -> tuple[bytes, list[str]]:
+    def _check(
+        self, at: int, column: bytes, published: tuple[bytes, bytes], emit: Emit
+    ) -> tuple[bytes, bytes, list[str]]:
         """Compares each file with what was hashed; takes back objects that were linked to changed files."""
         batch = self.batches[at]
         assert self.store is not None
-        stats = bytearray()
+        root = self.store.root
+        ties, looks = published
+        stats, objects = bytearray(), bytearray()
         changed: list[str] = []
         digits = column.hex()
         for k, name in enumerate(batch.names.split("\0")):
+            target = f"{root}/{digits[k * 32 : k * 32 + 2]}/{digits[k * 32 + 2 : k * 32 + 32]}"
+            now = _look(f"{batch.folder}/{name}")
             before = batch.stats[k * STAT_SIZE : (k + 1) * STAT_SIZE]
-            try:
-                now = pack_stat(os.stat(f"{batch.folder}/{name}"))
-            except FileNotFoundError:
-                now = UNTRUSTED
             is_hot = unpack_stat(before)[3] > self.started_ns - RACY_NS
-            if now[:24] == before[:24] and not is_hot:
-                stats += now
-                continue
-            digest = column[k * DIGEST_SIZE : (k + 1) * DIGEST_SIZE]
-            if (
+            if (now == looks[k * STAT_SIZE : (k + 1) * STAT_SIZE] and not is_hot) or (
                 now[:24] == before[:24]
-                and digests.read_md5(f"{batch.folder}/{name}", unpack_stat(now)[1])[0] == digest
+                and digests.read_md5(f"{batch.folder}/{name}", unpack_stat(now)[1])[0]
+                == column[k * DIGEST_SIZE : (k + 1) * DIGEST_SIZE]
             ):
                 stats += now
+                objects += now if ties[k] != _COPIED else _look(target)
                 continue
             changed.append(name)
             stats += UNTRUSTED
-            target = self.store.path(digits[k * 32 : k * 32 + 32])
-            if made[k] and self.link not in (links.COPY, links.REFLINK):
+            objects += UNTRUSTED
+            if ties[k] == _MADE:
                 atomic.remove_quietly(target)
-        emit(len(made), 0)
-        return bytes(stats), changed
+        emit(len(ties), 0)
+        return bytes(stats), bytes(objects), changed
 
 
-def _rename_if_there(staged: str, target: str) -> int:
+def _look(path: str) -> bytes:
+    try:
+        return pack_stat(os.stat(path))
+    except FileNotFoundError:
+        return UNTRUSTED
+
+
+def _rename_if_there(staged: str, target: str) -> None:
     try:
         os.replace(staged, target)
     except FileNotFoundError:
-        return 0  # the store had it
-    return 1
+        pass  # the store had it
 
 
 def _same_object(target: str, other: str, digest: bytes) -> bool:

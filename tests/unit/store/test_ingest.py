@@ -74,21 +74,29 @@ def test_all_files_become_read_only_objects_and_stay_as_they_are(
     assert is_shared == (link in links.PROTECTED)
 
 
+@pytest.mark.parametrize("is_old", [False, True], ids=["just written", "written long ago"])
 @pytest.mark.parametrize("link", ALL_LINKS)
 def test_a_file_that_changes_between_hashing_and_publishing_is_told_and_not_stored_wrongly(
-    folder: Path, store: LooseStore, link: str, workers: int, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    store: LooseStore,
+    link: str,
+    workers: int,
+    is_old: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if is_old:  # then nothing but the change time tells that it was written
+        ingest.settle()
+        monkeypatch.setattr(ingest, "RACY_NS", -(1 << 60))
     real: Any = ingest._Job._publish
 
-    def publish(job: Any, at: int, column: bytes, emit: Any) -> bytes:
+    def publish(job: Any, at: int, column: bytes, emit: Any) -> object:
         batch = job.batches[at]
         if "large" in batch.names.split("\0"):
             look = os.stat(folder / "large")
             with open(folder / "large", "r+b") as stream:
                 stream.write(b"edited")
             os.utime(folder / "large", ns=(look.st_atime_ns, look.st_mtime_ns))
-        made: bytes = real(job, at, column, emit)
-        return made
+        return real(job, at, column, emit)
 
     monkeypatch.setattr(ingest._Job, "_publish", publish)
     stored = ingest_all(folder, store, link, workers)
@@ -98,6 +106,72 @@ def test_a_file_that_changes_between_hashing_and_publishing_is_told_and_not_stor
     assert UNTRUSTED in [
         item.stats[at : at + STAT_SIZE] for item in stored for at in range(0, len(item.stats), STAT_SIZE)
     ]
+
+
+@pytest.mark.parametrize("link", ALL_LINKS)
+def test_a_file_that_is_written_after_it_was_published_is_told_though_its_times_say_nothing(
+    folder: Path, store: LooseStore, link: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "RACY_NS", -(1 << 60))
+    real = ingest.settle
+
+    def settle() -> None:
+        real()
+        look = os.stat(folder / "large")
+        with open(folder / "large", "r+b") as stream:
+            stream.write(b"edited")
+        os.utime(folder / "large", ns=(look.st_atime_ns, look.st_mtime_ns))
+
+    monkeypatch.setattr(ingest, "settle", settle)
+    stored = ingest_all(folder, store, link, workers)
+    assert [name for item in stored for name in item.changed] == ["large"]
+    assert_sound(store)
+
+
+@pytest.mark.parametrize("link", ALL_LINKS)
+def test_a_file_whose_times_changed_and_content_did_not_is_stored(
+    folder: Path, store: LooseStore, link: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "RACY_NS", -(1 << 60))
+    real: Any = ingest._Job._publish
+
+    def publish(job: Any, at: int, column: bytes, emit: Any) -> object:
+        os.chmod(folder / "large", 0o600)
+        return real(job, at, column, emit)
+
+    monkeypatch.setattr(ingest._Job, "_publish", publish)
+    stored = ingest_all(folder, store, link, workers)
+    assert not any(item.changed for item in stored)
+    assert contents(store) == {md5(data): data for data in FILES.values()}
+
+
+@pytest.mark.parametrize("link", ALL_LINKS)
+def test_the_records_of_objects_are_theirs_and_equal_the_file_s_where_both_are_one(
+    folder: Path, store: LooseStore, link: str, workers: int
+) -> None:
+    put(store, FILES["large"])
+    stored = ingest_all(folder, store, link, workers)
+    names = sorted(FILES)
+    digests = b"".join(item.digests for item in stored)
+    stats = b"".join(item.stats for item in stored)
+    objects = b"".join(item.objects for item in stored)
+    for at, name in enumerate(names):
+        path = store.path(digests[at * 16 : at * 16 + 16].hex())
+        assert objects[at * 32 : at * 32 + 32] == pack_stat(os.stat(path))
+        is_one = objects[at * 32 : at * 32 + 32] == stats[at * 32 : at * 32 + 32]
+        assert is_one == os.path.samefile(path, folder / name)
+
+
+@pytest.mark.parametrize("link", [links.HARDLINK, links.SYMLINK])
+def test_of_two_names_of_one_file_both_are_stored(
+    tmp_path: Path, store: LooseStore, link: str, workers: int
+) -> None:
+    write(tmp_path / "data" / "one", b"same")
+    os.link(tmp_path / "data" / "one", tmp_path / "data" / "two")
+    stored = ingest_all(tmp_path / "data", store, link, workers)
+    assert not any(item.changed for item in stored)
+    assert contents(store) == {md5(b"same"): b"same"}
+    assert_sound(store)
 
 
 @pytest.mark.parametrize("link", [links.HARDLINK, links.SYMLINK])
