@@ -115,6 +115,7 @@ class Abilities(NamedTuple):
     Attributes:
         lists: it can list what is below a prefix, with sizes.
         page: how many items one listing request answers.
+        flat: a listing crosses folders; otherwise each folder costs a request.
         ranges: it can read from the middle.
         parts: a large value can be written in parts that become visible at once with the last.
         part_bytes: smallest size of a part but the last.
@@ -128,6 +129,7 @@ class Abilities(NamedTuple):
 
     lists: bool = True
     page: int = 1000
+    flat: bool = True
     ranges: bool = True
     parts: bool = False
     part_bytes: int = 8 << 20

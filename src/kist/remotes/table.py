@@ -28,6 +28,8 @@ class Backend(NamedTuple):
 BACKENDS = {
     "http": Backend("kist.remotes.http"),
     "https": Backend("kist.remotes.http"),
+    "webdav": Backend("kist.remotes.webdav"),
+    "webdavs": Backend("kist.remotes.webdav"),
 }
 """By scheme."""
 

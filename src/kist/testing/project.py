@@ -34,6 +34,13 @@ class Project:
             self.git("init", "--quiet")
         self.kist("init", "--quiet", *([] if git else ["--no-scm"]))
 
+    @classmethod
+    def at(cls, root: str) -> Project:
+        """Returns the project in a folder that is there already, such as a clone."""
+        found = cls.__new__(cls)
+        found.root = root
+        return found
+
     def kist(self, *words: str, cwd: str = "") -> Answer:
         """Runs a command that must succeed, from a folder of the project."""
         answer = self.try_kist(*words, cwd=cwd)

@@ -84,7 +84,7 @@ class StorageRemote:
         # One prefix is listed; ids are spread evenly, so it tells how much a listing of all would be.
         sample = self._list_prefixes(["00"], algorithm)
         pages = max(1, -(-len(sample) // able.page)) * 256
-        if len(sample) * 256 < able.page * 128:
+        if able.flat and len(sample) * 256 < able.page * 128:
             pages = 1 + len(sample) * 256 // able.page
         rest = {oid for oid in oids if not oid.startswith("00")}
         wanted = {oid[:2] for oid in rest}
