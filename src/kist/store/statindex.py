@@ -21,6 +21,8 @@ UNKNOWN = b"\0" * DIGEST_SIZE
 """The digest column's value for a file that was not read."""
 
 _VERSION = 1
+_WAIT_S = 0.2
+"""For another process that writes: work done again costs less than a person who waits for a lock."""
 _SCHEMA = (
     "CREATE TABLE folders (space TEXT, path TEXT, names TEXT, stats BLOB, digests BLOB)",
     "CREATE UNIQUE INDEX folders_by_path ON folders (space, path)",
@@ -124,7 +126,8 @@ class StatIndex:
         try:
             return connection.execute(query, values).fetchall()
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            self._discard(error)
+            if not _is_locked(error):
+                self._discard(error)
             return []
 
     def _write(self, changes: list[tuple[str, list[tuple[Any, ...]]]]) -> None:
@@ -169,6 +172,8 @@ class StatIndex:
                 self._connection = opened
                 return opened
             except sqlite3.OperationalError as error:
+                if _is_locked(error):
+                    break
                 if not _is_damage(error):
                     return self._open_read_only(sqlite3)
                 self._remove()
@@ -183,7 +188,7 @@ class StatIndex:
     def _open(self, module: Any, exists: bool) -> sqlite3.Connection:
         if not exists:
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
-        connection: sqlite3.Connection = module.connect(self._path, timeout=2.0)
+        connection: sqlite3.Connection = module.connect(self._path, timeout=_WAIT_S)
         # WAL: readers and a writer do not wait for each other. NORMAL: a power cut loses the newest rows, not the file.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -202,10 +207,15 @@ class StatIndex:
     def _open_read_only(self, module: Any) -> sqlite3.Connection | None:
         import urllib.parse
 
+        if os.path.exists(
+            self._path + "-wal"
+        ):  # without it the pages may be of different ages, a row half of each
+            self._is_broken = True
+            return None
         quoted = urllib.parse.quote(os.path.abspath(self._path))
         try:
             address = f"file:{quoted}?mode=ro&immutable=1"
-            connection: sqlite3.Connection = module.connect(address, uri=True, timeout=2.0)
+            connection: sqlite3.Connection = module.connect(address, uri=True)
             if connection.execute("PRAGMA user_version").fetchone()[0] == _VERSION:
                 self._connection = connection
                 return connection
@@ -240,3 +250,8 @@ def _is_damage(error: Exception) -> bool:
     return (
         "malformed" in text or "no such table" in text or "no such column" in text or "not a database" in text
     )
+
+
+def _is_locked(error: Exception) -> bool:
+    text = str(error)
+    return "locked" in text or "busy" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,61 @@ def test_an_index_that_cannot_be_written_is_still_read(
     assert index.folder("md5", "data") == ROW
     index.close()
     assert os.listdir(tmp_path) == ["index"]
+
+
+def test_an_index_that_another_process_holds_is_neither_read_nor_removed(tmp_path: Path) -> None:
+    filled(tmp_path / "index")
+    other = sqlite3.connect(tmp_path / "index", isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    index = StatIndex(str(tmp_path / "index"))
+    assert index.folder("md5", "data") is None, "its pages may be of different ages"
+    index.save("md5", [("more", ROW)])
+    index.close()
+    other.execute("COMMIT")
+    other.close()
+    again = StatIndex(str(tmp_path / "index"))
+    assert again.folders("md5", "") == {"data": ROW}
+    again.close()
+
+
+def test_an_index_that_is_locked_between_two_questions_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path / "index")
+    index = StatIndex(str(tmp_path / "index"))
+    assert index.folder("md5", "data") == ROW
+
+    class Locked:
+        def execute(self, *_: Any) -> Any:
+            raise sqlite3.OperationalError("database is locked")
+
+    connection, index._connection = index._connection, Locked()  # type: ignore[assignment]
+    assert index.folder("md5", "data") is None
+    index._connection = connection
+    assert index.folder("md5", "data") == ROW
+    index.close()
+
+
+def test_an_index_with_changes_beside_it_is_not_read_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a killed process left in the log belongs to the pages; a folder that cannot be written cannot have it."""
+    filled(tmp_path / "index")
+    living = StatIndex(str(tmp_path / "index"))
+    living.save("md5", [("data", ROW._replace(names="new\0names"))])
+    living.flush()
+    for suffix in ("", "-wal"):
+        shutil.copy(tmp_path / f"index{suffix}", tmp_path / f"copy{suffix}")
+    living.close()
+
+    def refuse(*_: Any) -> Any:
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    monkeypatch.setattr(StatIndex, "_open", refuse)
+    index = StatIndex(str(tmp_path / "copy"))
+    assert index.folder("md5", "data") is None
+    index.close()
 
 
 def test_without_a_place_for_the_index_everything_is_merely_unknown(tmp_path: Path) -> None:
