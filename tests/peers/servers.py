@@ -6,14 +6,17 @@ A peer that is not installed is a failure where KIST_ALL is set (`make test-all`
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -147,3 +150,97 @@ def apache_dav(folder: Path) -> Iterator[str]:
     argv = [apache, "-f", str(config), "-DFOREGROUND"]
     with running(argv, log=folder / "apache.log", is_ready=lambda: listens(port)):
         yield f"webdav://127.0.0.1:{port}"
+
+
+class S3Peer(NamedTuple):
+    """A running S3 service: its address, the keys that it takes, and how to make a bucket."""
+
+    endpoint: str
+    key_id: str
+    secret: str
+
+
+@contextlib.contextmanager
+def seaweedfs(folder: Path) -> Iterator[S3Peer]:
+    """Runs SeaweedFS with its S3 door."""
+    key_id, secret = "kist-key-id", "kist/secret+key"
+    ids = {
+        "identities": [
+            {
+                "name": "kist",
+                "credentials": [{"accessKey": key_id, "secretKey": secret}],
+                "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+            },
+            {
+                "name": "reader",
+                "credentials": [{"accessKey": "reader-id", "secretKey": "reader-secret"}],
+                "actions": ["Read", "List"],
+            },
+        ]
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "ids.json").write_text(json.dumps(ids))
+    data = folder / "data"
+    data.mkdir()
+    ports = _ports_with_space(4)
+    argv = [
+        program("seaweedfs", "bin/weed"),
+        "server",
+        f"-dir={data}",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        f"-master.port={ports[0]}",
+        f"-volume.port={ports[1]}",
+        "-filer",
+        f"-filer.port={ports[2]}",
+        "-s3",
+        f"-s3.port={ports[3]}",
+        "-s3.port.iceberg=0",
+        f"-s3.config={folder / 'ids.json'}",
+        "-master.volumeSizeLimitMB=64",
+        "-volume.max=1000",
+    ]
+    endpoint = f"http://127.0.0.1:{ports[3]}"
+
+    def is_ready() -> bool:
+        try:
+            with urllib.request.urlopen(f"{endpoint}/healthz", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    with running(argv, log=folder / "weed.log", is_ready=is_ready, cwd=folder):
+        yield S3Peer(endpoint, key_id, secret)
+
+
+def _ports_with_space(count: int) -> list[int]:
+    """Returns free ports whose number plus 10,000 is free too: SeaweedFS listens there as well."""
+    found: list[int] = []
+    while len(found) < count:
+        port = free_port()
+        if 10_000 < port < 50_000 and port not in found and not listens(port + 10_000):
+            found.append(port)
+        elif port >= 50_000:
+            with socket.socket() as probe:
+                low = 20_000 + port % 20_000
+                if (
+                    probe.connect_ex(("127.0.0.1", low)) != 0
+                    and low not in found
+                    and not listens(low + 10_000)
+                ):
+                    found.append(low)
+    return found
+
+
+def make_bucket(peer: S3Peer, name: str) -> None:
+    """Makes a bucket."""
+    import botocore.session
+
+    client = botocore.session.Session().create_client(
+        "s3",
+        endpoint_url=peer.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=peer.key_id,
+        aws_secret_access_key=peer.secret,
+    )
+    client.create_bucket(Bucket=name)

@@ -28,6 +28,8 @@ class Backend(NamedTuple):
 BACKENDS = {
     "http": Backend("kist.remotes.http"),
     "https": Backend("kist.remotes.http"),
+    "s3": Backend("kist.remotes.s3", "s3"),
+    "oss": Backend("kist.remotes.s3", "s3"),
     "webdav": Backend("kist.remotes.webdav"),
     "webdavs": Backend("kist.remotes.webdav"),
 }
