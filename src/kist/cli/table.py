@@ -60,10 +60,20 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         ),
     ),
     (
+        "Data and Git in one step",
+        (
+            Command("save", "Store what changed, commit, tag and push."),
+            Command("switch", "Move Git and data to another branch, tag or commit."),
+            Command("sync", "Bring the branch up to its upstream, and the data of the result."),
+            Command("restore", "Bring one tracked path back as a commit has it."),
+            Command("log", "Show the versions of data in Git's history."),
+        ),
+    ),
+    (
         "Look",
         (
             Command("status", "Show what changed since it was last stored or pushed."),
-            Command("data", "Show the state of data against Git, cache and remote."),
+            Command("data", "Show the state of data against Git, cache and remote.", domain_exit_code=255),
             Command("diff", "Show data added, changed or deleted between two versions."),
             Command("list", "List what Git and Kist track.", aliases=("ls",)),
             Command("du", "Show how much space tracked data takes.", domain_exit_code=255),

@@ -67,6 +67,16 @@ class CommitChange(NamedTuple):
     blobs: dict[str, str | None]
 
 
+class CommitWords(NamedTuple):
+    """What a commit says of itself. `date` is the author's, in ISO 8601 with its time zone."""
+
+    parents: list[str]
+    author: str
+    email: str
+    date: str
+    subject: str
+
+
 class GitRepository:
     """A working tree and its repository.
 
@@ -348,6 +358,58 @@ class GitRepository:
         arguments += ["--no-show-signature", *groups, "--stdin", "--", *_globs(suffixes)]
         with self._git.stream(arguments, feed) as stream:
             yield from parse_raw_log(stream.records())
+
+    def describe(self, commits: Iterable[str]) -> dict[str, CommitWords]:
+        """Returns what commits say of themselves, from one process."""
+        feed = "".join(f"{sha}\n" for sha in commits).encode("ascii")
+        if not feed:
+            return {}
+        form = "--format=%H%x1f%P%x1f%an%x1f%ae%x1f%aI%x1f%s"
+        arguments = [
+            "log",
+            "--no-walk=unsorted",
+            "--stdin",
+            "-z",
+            "--no-show-signature",
+            "--encoding=UTF-8",
+            form,
+        ]
+        output = self._git.run(arguments, data=feed).decode("utf-8", "replace")
+        found = {}
+        for record in output.split("\0"):
+            if record:
+                sha, parents, author, email, date, subject = record.split("\x1f", 5)
+                found[sha] = CommitWords(parents.split(), author, email, date, subject)
+        return found
+
+    def graph(self, revs: Sequence[str], paths: Sequence[str]) -> list[tuple[str, str]]:
+        """Returns the lines of git's drawing of the commits that touch paths: (drawing, commit or "").
+
+        Args:
+            revs: as of `history`. paths: relative to the top, as they are.
+        """
+        commits = [rev if rev in _REF_GROUPS else self.resolve(rev) for rev in revs]
+        specs = [f":(top,literal){path}" for path in paths]
+        arguments = [
+            "log",
+            "--graph",
+            "--no-color",
+            "--format=%x1f%H",
+            "--no-show-signature",
+            *commits,
+            "--",
+            *specs,
+        ]
+        lines = []
+        for line in self._git.run(arguments).decode("ascii", "replace").splitlines():
+            drawing, _, sha = line.partition("\x1f")
+            lines.append((drawing.rstrip(), sha))
+        return lines
+
+    def changed_paths(self, old: str, new: str) -> set[str]:
+        """Returns the paths, relative to the top, that differ between two commits."""
+        arguments = ["diff-tree", "-r", "--name-only", "-z", "--no-renames", old, new]
+        return {path for path in os.fsdecode(self._git.run(arguments)).split("\0") if path}
 
     def is_tracked(self, paths: Iterable[str]) -> set[str]:
         """Returns those of `paths` that are in the index, or are directories with files in it.

@@ -338,7 +338,7 @@ def _store_inner(repository: Repository, work: _Work, options: AddOptions) -> Tr
     size = None
     if inner is not None and not inner.digest.is_dir and tree.get(work.inner) is None:
         size = None if output.size is None or inner.size is None else output.size + inner.size
-    return _tracked_tree(repository, top, changed, size, to_cache=options.to_cache)
+    return tracked_tree(repository, top, changed, size, to_cache=options.to_cache)
 
 
 def _without_file(row: TreeFolder, path: str, inner: str) -> TreeFolder:
@@ -363,9 +363,10 @@ def _with_file(row: TreeFolder | None, name: str, digest: bytes) -> TreeFolder:
     return TreeFolder("\0".join(names), b"".join([pairs[other] for other in names]))
 
 
-def _tracked_tree(
-    repository: Repository, top: str, tree: Tree, size: int | None, *, to_cache: bool
+def tracked_tree(
+    repository: Repository, top: str, tree: Tree, size: int | None, *, to_cache: bool = True
 ) -> Tracked:
+    """Stores the manifest of a tree, all files of which are stored or known elsewhere; returns what it became."""
     import hashlib  # only for a change inside of a directory
 
     data = render_manifest(tree)

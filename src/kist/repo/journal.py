@@ -27,7 +27,9 @@ class Journal(NamedTuple):
         branch: the branch before; None when HEAD was detached.
         head: the commit before; None when there was none.
         to_branch, to_head: where HEAD is to be; to_head is None where that is not known beforehand.
+        other: the commit whose files git brings: `to_head`, or the other side of a merge.
         made_branch: the branch that is made on the way.
+        left_alone: paths of outputs whose data was edited and is to stay.
         message, tag: of the commit to be.
         path, metafile, digest: what is restored, and the id that the metafile then has; relative to the root.
         host, pid, started_s: who wrote this, and when.
@@ -39,7 +41,9 @@ class Journal(NamedTuple):
     head: str | None = None
     to_branch: str | None = None
     to_head: str | None = None
+    other: str | None = None
     made_branch: str | None = None
+    left_alone: tuple[str, ...] = ()
     message: str | None = None
     tag: str | None = None
     path: str | None = None
@@ -97,10 +101,12 @@ def _parse(data: bytes) -> Journal | None:
         return None
     if value.keys() != set(Journal._fields) or not all(_fits(key, item) for key, item in value.items()):
         return None
-    return Journal(**value)
+    return Journal(**value)._replace(left_alone=tuple(value["left_alone"]))
 
 
 def _fits(key: str, value: Any) -> bool:
+    if key == "left_alone":
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if key == "pid":
         return isinstance(value, int)
     if key == "started_s":

@@ -220,6 +220,11 @@ class Repository:
         self._ignores = None
         self._git_ignores = None
 
+    def forget_version(self) -> None:
+        """Drops what was read of files that belong to a version, after Git went to another one."""
+        self.forget_ignores()
+        self._settings = None
+
     def take_notes(self) -> list[str]:
         """Returns the notes so far, and forgets them."""
         taken, self.notes = self.notes, []
