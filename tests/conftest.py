@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from kist.testing.project import Project
 
 _FIXED = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -75,3 +80,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         reason = known.get(item.nodeid)
         if reason is not None:
             item.add_marker(pytest.mark.xfail(reason=reason, strict=False))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A committed repository: `data/` (3 files), `model.bin` and `sub/table.csv` are tracked, `code.py` is Git's."""
+    from kist.testing.project import Project  # most tests need none of the program
+
+    made = Project(str(tmp_path / "project"))
+    made.write(
+        {
+            "data/one.txt": "one\n",
+            "data/two.txt": "two\n",
+            "data/deep/three.txt": "three\n",
+            "model.bin": "model\n",
+            "sub/table.csv": "a,b\n",
+            "code.py": "print()\n",
+        }
+    )
+    made.kist("add", "--quiet", "data", "model.bin", "sub/table.csv")
+    made.commit()
+    return made

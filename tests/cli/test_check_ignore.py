@@ -81,11 +81,11 @@ def test_json_holds_every_path(repo: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "`targets` or `--stdin` needed"),
-        (["--stdin", "a"], "cannot have both `targets` and `--stdin`"),
-        (["-n", "a"], "`--non-matching` is only valid with `--details`"),
-        (["-a", "a"], "`--all` is only valid with `--details`"),
-        (["-q", "-d", "a"], "cannot use both `--details` and `--quiet`"),
+        ([], "no path is named"),
+        (["--stdin", "a"], "paths come from the command line or from --stdin, not from both"),
+        (["-n", "a"], "--non-matching goes with --details"),
+        (["-a", "a"], "--all goes with --details"),
+        (["-q", "-d", "a"], "--details has something to say, and --quiet forbids it"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(
@@ -93,7 +93,7 @@ def test_options_that_contradict_each_other_are_refused(
 ) -> None:
     code, out, err = run(repo, *arguments)
     assert (code, out) == (255, "")
-    assert err.startswith(f"error: {message}\n")
+    assert err.startswith(f"error: cannot check: {message}\n")
 
 
 def test_outside_of_a_repository_the_exit_status_says_so(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_an_address_is_refused_with_a_way_out(project: Project) -> None:
     answer = project.try_kist("list", "https://example.invalid/project.git")
     assert answer.code == 1
     assert "repositories at an address are not supported yet" in answer.err
-    assert "hint: git clone https://example.invalid/project.git" in answer.err
+    assert "hint: clone it with `git clone https://example.invalid/project.git FOLDER`" in answer.err
 
 
 @pytest.mark.parametrize(("words", "cause"), [((".", "none"), "no file"), (("none",), "no such folder")])

@@ -140,7 +140,7 @@ def test_no_command_is_a_mistake_and_prints_no_data(capsys: pytest.CaptureFixtur
     assert main([]) == 254
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "error: `kist` needs a command\nhint: run `kist --help` to see them\n"
+    assert err == "error: `kist` needs a command\nhint: kist --help\n"
 
 
 @pytest.mark.parametrize(
@@ -148,14 +148,14 @@ def test_no_command_is_a_mistake_and_prints_no_data(capsys: pytest.CaptureFixtur
     [
         (["rot"], "`kist` has no command 'rot'", "did you mean `kist root`?"),
         (["stauts"], "`kist` has no command 'stauts'", "did you mean `kist status`?"),
-        (["zzzzzzz"], "`kist` has no command 'zzzzzzz'", "run `kist --help` to see them"),
+        (["zzzzzzz"], "`kist` has no command 'zzzzzzz'", "kist --help"),
         (["--quite", "root"], "`kist` has no option '--quite'", "did you mean `--quiet`?"),
-        (["-x", "root"], "`kist` has no option '-x'", "run `kist --help` to see the options"),
-        (["--cd"], "option '--cd' needs a value", "run `kist --help` to see the options"),
-        (["--quiet=1"], "option '--quiet' takes no value", "run `kist --help` to see the options"),
+        (["-x", "root"], "`kist` has no option '-x'", "kist --help"),
+        (["--cd"], "option '--cd' needs a value", "kist --help"),
+        (["--quiet=1"], "option '--quiet' takes no value", "kist --help"),
         (["--progress", "loud", "root"], "'loud' is not a way of progress", "choose from: auto, none, json"),
         (["root", "--jsn"], "`kist root` has no option '--jsn'", "did you mean `--json`?"),
-        (["root", "here"], "`kist root` does not take 'here'", "run `kist root --help` to see what it takes"),
+        (["root", "here"], "`kist root` does not take 'here'", "kist root --help"),
         (
             ["completion", "-s", "bsh"],
             "`kist completion`: 'bsh' is not a value of -s/--shell",
@@ -163,8 +163,8 @@ def test_no_command_is_a_mistake_and_prints_no_data(capsys: pytest.CaptureFixtur
         ),
         (
             ["completion", "-s"],
-            "`kist completion`: argument -s/--shell: expected one argument",
-            "run `kist completion",
+            "`kist completion`: -s/--shell: expected one argument",
+            "kist completion --help",
         ),
         (
             ["root", "-q", "-v"],

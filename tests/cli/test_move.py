@@ -113,19 +113,21 @@ def test_autostage_stages_the_move(project: Project) -> None:
         ("data", "data", "it is the same, or inside of it"),
         ("data", "data/inner", "it is the same, or inside of it"),
         ("model.bin", "data", "'data.dvc' tracks 'data'"),
-        ("model.bin", "code.py", "Git tracks it"),
-        ("model.bin", "sub/table.csv", "'sub/table.csv.dvc' exists"),
+        ("model.bin", "code.py", "that path exists"),
+        ("model.bin", "gone.py", "Git tracks it"),
+        ("model.bin", "sub/table.csv", "that path exists"),
         ("model.bin", "none/model.bin", "there is no folder 'none'"),
         ("model.bin", "../model.bin", "outside of the repository"),
         ("model.bin", ".dvc/model.bin", "belongs to the repository itself"),
         ("model.bin", ".git/model.bin", "belongs to the repository itself"),
         ("model.bin", "excluded", "'.dvcignore' excludes it"),
-        ("model.bin", "untracked", "'untracked' exists"),
+        ("model.bin", "untracked", "that path exists"),
     ],
 )
 def test_what_cannot_be_moved_is_left_alone(project: Project, source: str, target: str, cause: str) -> None:
-    project.write({".dvcignore": "/excluded\n", "untracked": "precious"})
+    project.write({".dvcignore": "/excluded\n", "untracked": "precious", "gone.py": ""})
     project.commit()
+    os.unlink(project.path("gone.py"))
     project.git("rm", "--quiet", "--cached", "untracked")
     answer = project.try_kist("move", source, target)
     assert answer.code == 1

@@ -61,7 +61,7 @@ class FileLock:
             if deadline is not None and time.monotonic() > deadline:
                 raise RepositoryLockedError(
                     f"cannot lock the repository: {self._holder()} holds '{self._path}'",
-                    hint="wait until it has finished, or give --wait-for-lock",
+                    hint="wait until it has finished, or give `--wait-for-lock` before the command",
                 )
             time.sleep(_POLL_S)
 

@@ -233,7 +233,7 @@ def _revive(message: tuple[Any, ...]) -> BaseException:
 def _died(child: _Child) -> WorkerDiedError:
     return WorkerDiedError(
         f"worker process {child.pid} ended without an answer",
-        hint="run the same command again; is memory short?",
+        hint="see whether memory is short, then run the same command again",
     )
 
 

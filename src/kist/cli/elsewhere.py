@@ -35,7 +35,7 @@ def add_repository_arguments(parser: argparse.ArgumentParser) -> None:
 def open_from(args: argparse.Namespace, context: Context) -> tuple[OtherRepository, str]:
     """Returns the repository that the arguments name, and the path in it relative to its root.
 
-    Raises: NotLocalError, NoSuchRepositoryError, PathMissingError, NoGitError, RemoteConfigError.
+    Raises: NotLocalError, NoSuchRepositoryError, PathMissingError, NoGitError, RemoteConfigError, UnknownRemoteError.
     """
     from kist.repo.elsewhere import open_repository, parse_remote_config
     from kist.repo.listing import path_inside
@@ -62,8 +62,13 @@ def open_from(args: argparse.Namespace, context: Context) -> tuple[OtherReposito
             repository.extra = ((args.config, stream.read()),)
     repository.default_remote = args.remote
     repository.remote_config = parse_remote_config(args.remote_config)
+    if args.remote is not None:
+        # A mistyped name is an error also where the cache has everything.
+        repository.settings.choose_remote(args.remote)
     if args.rev and repository.git is None:
-        raise NoGitError(f"cannot look at '{args.rev}' in '{args.url}': it is not in Git")
+        raise NoGitError(
+            f"cannot look at '{args.rev}' in '{args.url}': it is not in Git", hint="leave `--rev` out"
+        )
     return repository, path
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from kist.base.shell import shell_line
 from kist.errors import InputError, KistError, UsageError
 
 if TYPE_CHECKING:
@@ -45,17 +46,16 @@ class DirectoryChangeError(InputError):
     exit_code = 255
 
 
-_OS_HINTS = {
+_HINTS = {
     errno.ENOSPC: "free some space, then run the same command again; what was stored before is intact",
     errno.EDQUOT: "free some of your quota, then run the same command again; what was stored before is intact",
-    errno.EACCES: "look at the permissions with `ls -ld {path}`",
-    errno.EPERM: "look at the permissions with `ls -ld {path}`",
-    errno.EROFS: "the file system is mounted read-only; see `mount`",
+    errno.EROFS: "the file system is read-only; `mount` shows how it is mounted",
     errno.EIO: "the disk reports an error; look at `dmesg` and at your backups",
     errno.EMFILE: "allow more open files with `ulimit -n 4096`, then run the same command again",
     errno.ENFILE: "close other programs, then run the same command again",
-    errno.ELOOP: "look at the symbolic links with `ls -l {path}`",
 }
+_LOOK = (errno.EACCES, errno.EPERM, errno.ELOOP)
+"""What is wrong can be seen at the path itself."""
 
 
 def report(
@@ -89,7 +89,7 @@ def report(
         return domain_exit_code
     console.error(f"unexpected {type(error).__name__} in `kist {command}`: {_one_line(error)}")
     if not traceback:
-        console.hint("run the same command with `-v` to see where it happened, and report it")
+        console.hint("give `-v` to see where it happened, and report it")
     return EXIT_UNEXPECTED
 
 
@@ -98,11 +98,11 @@ def _report_os_error(error: OSError, console: Console, command: str, domain_exit
     where = " -> ".join(f"'{name}'" for name in names)
     cause = (error.strerror or "input/output error").lower()
     console.error(f"cannot finish `kist {command}`: {where + ': ' if where else ''}{cause}")
-    template = _OS_HINTS.get(error.errno or 0)
-    if template and (names or "{path}" not in template):
-        import shlex  # only for the hint of an error
-
-        console.hint(template.format(path=shlex.quote(names[0]) if names else ""))
+    hint = _HINTS.get(error.errno or 0)
+    if names and error.errno in _LOOK:
+        hint = shell_line("ls", "-ld", names[0])
+    if hint:
+        console.hint(hint)
     return domain_exit_code
 
 

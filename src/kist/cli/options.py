@@ -89,12 +89,12 @@ def read_global_options(words: list[str]) -> GlobalOptions:
         if options.help or options.version:
             break
     if options.quiet and options.verbose:
-        raise UsageError("options '--quiet' and '--verbose' exclude each other", hint=_HELP_HINT)
+        raise UsageError("options '--quiet' and '--verbose' exclude each other", hint="leave one of them out")
     options.rest = words[position:]
     return options
 
 
-_HELP_HINT = "run `kist --help` to see the options"
+_HELP_HINT = "kist --help"
 
 
 def _full_name(spelling: str) -> str:

@@ -9,6 +9,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from kist.base.shell import shell_line
 from kist.base.suggest import closest
 from kist.cli.errors import UnknownOptionError
 from kist.cli.options import IGNORED_FLAGS, IGNORED_VALUES, PROGRESS_MODES
@@ -16,6 +17,10 @@ from kist.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+_REQUIRED = "the following arguments are required: "
+"""How argparse begins to say that something is missing."""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -105,7 +110,13 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises UsageError for a mistake that argparse found."""
-        raise UsageError(f"`{self.prog}`: {message}", hint=self._help_hint())
+        children = list(self.children_help())
+        if message.startswith(_REQUIRED) and children:
+            raise UsageError(f"`{self.prog}` needs a command", hint=f"choose from: {', '.join(children)}")
+        if message.startswith(_REQUIRED):
+            names = [f"'{name}'" for name in message.removeprefix(_REQUIRED).split(", ")]
+            raise UsageError(f"`{self.prog}` needs {' and '.join(names)}", hint=self._help_hint())
+        raise UsageError(f"`{self.prog}`: {message.removeprefix('argument ')}", hint=self._help_hint())
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:
@@ -114,7 +125,11 @@ class CommandParser(argparse.ArgumentParser):
         guess = closest(str(value), choices)
         if isinstance(action, argparse._SubParsersAction):
             message = f"`{self.prog}` has no command '{value}'"
-            hint = f"did you mean `{self.prog} {guess}`?" if guess else f"choose from: {', '.join(choices)}"
+            hint = (
+                f"did you mean `{shell_line(*self.prog.split(), guess)}`?"
+                if guess
+                else f"choose from: {', '.join(choices)}"
+            )
         else:
             name = "/".join(action.option_strings) or action.dest
             message = f"`{self.prog}`: '{value}' is not a value of {name}"
@@ -122,7 +137,23 @@ class CommandParser(argparse.ArgumentParser):
         raise UsageError(message, hint=hint)
 
     def _help_hint(self) -> str:
-        return f"run `{self.prog} --help` to see what it takes"
+        return shell_line(*self.prog.split(), "--help")
+
+
+def number(text: str) -> int:
+    """Returns the whole number that an argument is."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from error
+
+
+def number_above_0(text: str) -> int:
+    """Returns the whole number above 0 that an argument is."""
+    found = number(text)
+    if found < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not above 0")
+    return found
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):

@@ -8,6 +8,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
+from kist.base.shell import shell_line
 from kist.base.suggest import closest
 from kist.cli import errors
 from kist.cli.console import Console, wants_colour
@@ -122,7 +123,7 @@ def _answer(options: GlobalOptions, state: _State) -> int:
     if options.help:
         state.console.out(overview(), end="")
         return 0
-    raise UsageError("`kist` needs a command", hint="run `kist --help` to see them")
+    raise UsageError("`kist` needs a command", hint="kist --help")
 
 
 def _find(name: str) -> Command:
@@ -133,7 +134,7 @@ def _find(name: str) -> Command:
     guess = closest(name, known)
     raise errors.UnknownCommandError(
         f"`kist` has no command '{name}'",
-        hint=f"did you mean `kist {guess}`?" if guess else "run `kist --help` to see them",
+        hint=f"did you mean `{shell_line('kist', guess)}`?" if guess else "kist --help",
     )
 
 

@@ -1,14 +1,20 @@
-"""Options and reports that push, fetch and pull share."""
+"""What commands with targets share: their options, and the reports of those that move objects."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from kist.base.shell import shell_line
+from kist.cli.changes import counted
+from kist.cli.parser import number_above_0
 from kist.errors import CorruptError, MissingError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
+    from kist.cli.context import Context
     from kist.repo.repository import Repository
     from kist.repo.transfers import Scope, TransferResult
 
@@ -25,33 +31,35 @@ class TransferCorruptError(CorruptError):
     code = "transfer-corrupt"
 
 
-def add_target_options(parser: argparse.ArgumentParser) -> None:
-    """Adds targets, `-j`, `-r`, `-d`, `-R`."""
-    parser.add_argument(
-        "targets", nargs="*", help="Outputs, metafiles, stages, or paths inside tracked directories."
-    )
-    parser.add_argument(
-        "-j", "--jobs", type=_positive, metavar="N", help="How many processes may work at once."
-    )
-    parser.add_argument("-r", "--remote", metavar="NAME", help="The remote; default: core.remote.")
+_PARTS = "Outputs, metafiles, stages, or paths inside tracked directories."
+
+
+def add_target_options(parser: argparse.ArgumentParser, *, targets: str = _PARTS) -> None:
+    """Adds targets, `-d`, `-R`."""
+    parser.add_argument("targets", nargs="*", help=targets)
     parser.add_argument("-d", "--with-deps", action="store_true", help="Also what the targets depend on.")
     parser.add_argument(
         "-R", "--recursive", action="store_true", help="Folders mean all metafiles below them."
     )
 
 
-def add_scope(parser: argparse.ArgumentParser) -> None:
-    """Adds `-a`, `-T`, `-A`."""
+def add_remote_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `-r`, `-j`, `-a`, `-T`, `-A`."""
+    parser.add_argument("-r", "--remote", metavar="NAME", help="The remote; default: core.remote.")
+    parser.add_argument(
+        "-j", "--jobs", type=number_above_0, metavar="N", help="How many processes may work at once."
+    )
     parser.add_argument("-a", "--all-branches", action="store_true", help="Also the data of all branches.")
     parser.add_argument("-T", "--all-tags", action="store_true", help="Also the data of all tags.")
     parser.add_argument("-A", "--all-commits", action="store_true", help="Also the data of all commits.")
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+def add_run_cache(parser: argparse.ArgumentParser, *, verb: str) -> None:
+    """Adds `--run-cache` and its contrary."""
+    parser.add_argument("--run-cache", action="store_true", help=f"Also {verb} the history of stage runs.")
+    parser.add_argument(
+        "--no-run-cache", dest="run_cache", action="store_false", help="Do not (the default)."
+    )
 
 
 def scope_of(args: argparse.Namespace) -> Scope:
@@ -61,28 +69,41 @@ def scope_of(args: argparse.Namespace) -> Scope:
     return Scope(args.all_branches, args.all_tags, args.all_commits)
 
 
+def report_transfer(
+    context: Context, repository: Repository, result: TransferResult, notes: Sequence[str], verb: str
+) -> None:
+    """Says what `push` or `fetch` did; raises one error for all objects that could not be transferred."""
+    for note in notes:
+        context.console.note(note)
+    if context.as_json:
+        failed = [list(failure) for failure in result.failed]
+        context.console.data_json({f"{verb}ed": result.moved, "bytes": result.size_bytes, "failed": failed})
+    elif result.moved:
+        context.console.info(f"{counted(result.moved)} {verb}ed")
+    elif not result.failed:
+        context.console.info("Everything is up to date.")
+    report_failures(repository, result, verb)
+
+
 def report_failures(repository: Repository, result: TransferResult, verb: str) -> None:
     """Raises one error for all objects that could not be transferred (rule R10)."""
     if not result.failed:
         return
     corrupt = [failure for failure in result.failed if failure[2] == "corrupt"]
-    label, oid, _ = (corrupt or result.failed)[0]
-    more = f" and {len(result.failed) - 1} more" if len(result.failed) > 1 else ""
+    failed = corrupt or result.failed
+    label, oid, _ = failed[0]
+    more = ("", ", as is 1 more")[len(failed) - 1] if len(failed) < 3 else f", as are {len(failed) - 1} more"
     shown = repository.shown(label)
-    where = (
-        "the cache" if verb == "push" else f"remote '{result.remotes[0]}'" if result.remotes else "the remote"
-    )
+    remote = f"remote '{result.remotes[0]}'" if result.remotes else "the remote"
+    where = "the cache" if verb == "push" else remote
+    hint = "run `kist push` where the data is intact, then try again"
+    if verb == "push" and os.path.exists(repository.abspath(label)):
+        hint = shell_line("kist", "commit", shown)
     if corrupt:
         raise TransferCorruptError(
-            f"cannot {verb} '{shown}': object {oid} is damaged in {where}{more}",
-            hint=f"kist add {shown}"
-            if verb == "push"
-            else "run `kist push` where the data is intact, then try again",
+            f"cannot {verb} '{shown}': object {oid} is damaged in {where}{more}", hint=hint
         )
-    places = "the cache and the remote" if verb == "push" else where
+    places = f"{where} and {remote}" if verb == "push" else where
     raise TransferMissingError(
-        f"cannot {verb} '{shown}': object {oid} is missing from {places}{more}",
-        hint=f"kist add {shown}    (if the data is still in the workspace)"
-        if verb == "push"
-        else "run `kist push` where the data is, then try again",
+        f"cannot {verb} '{shown}': object {oid} is missing from {places}{more}", hint=hint
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from kist.base.shell import shell_line
 from kist.formats import legacy, yaml
 from kist.formats._entries import (
     MetafileError,
@@ -60,7 +61,7 @@ def _parse(data: bytes, name: str) -> Metafile:
     source = Source(name, data)
     value = yaml.load(data, name=name)
     if value is None:
-        raise MetafileError(name, "the file is empty", hint=f"restore it with `git checkout -- {name}`")
+        raise MetafileError(name, "the file is empty", hint=shell_line("git", "checkout", "--", name))
     stage = source.mapping(value, (), _KEYS | legacy.STAGE_KEYS)
     if not stage.keys() & {"outs", "deps", "cmd"}:
         source.fail((), "expected 'outs' or 'deps'")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kist.base.shell import shell_line
 from kist.errors import FormatError
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def _conflict(data: bytes, name: str) -> YamlError | None:
     """Returns the better error for a file that Git left with both sides of a merge; None for other files."""
     for number, line in enumerate(data.splitlines(), start=1):
         if line.startswith((b"<<<<<<< ", b">>>>>>> ")):
-            hint = "choose one side in the file, or run `git checkout --ours` or `--theirs` on it"
+            hint = f"choose one side in the file, or take yours with `{shell_line('git', 'checkout', '--ours', name)}`"
             return YamlError(name, "the file has conflict markers of a Git merge", line=number, hint=hint)
     return None
 

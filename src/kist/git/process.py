@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
+from kist.base.shell import shell_line
 from kist.errors import StorageError
 
 if TYPE_CHECKING:
@@ -165,9 +166,9 @@ class GitProgram:
             said = said.removeprefix(prefix)
         hint = None
         if "dubious ownership" in said:
-            hint = f"git config --global --add safe.directory '{self.directory}'"
+            hint = shell_line("git", "config", "--global", "--add", "safe.directory", self.directory)
         elif "index.lock" in said:
-            hint = "wait for the other git command; if none runs, remove the lock file that is named above"
+            hint = "wait until the other run of Git has ended; if there is none, remove the lock file that is named above"
         command = next((argument for argument in arguments if not argument.startswith("-")), "")
         return GitFailedError(f"cannot run `git {command}`: {said}", hint=hint)
 

@@ -11,6 +11,7 @@ import posixpath
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from kist.base.shell import shell_line
 from kist.errors import InputError
 from kist.formats.gitignore import gitignore_entry
 from kist.formats.manifest import Tree, TreeFolder, render_manifest
@@ -180,9 +181,10 @@ def _plan(repository: Repository, stages: Sequence[Stage], path: str, options: A
         if item.out.path == path and not item.out.is_import:
             return _existing(repository, item, options)
         if item.out.path == path:
+            end = shell_line("kist", "remove", repository.shown(item.stage.file))
             raise CannotAddError(
                 f"cannot add '{repository.shown(path)}': '{item.stage.address}' imports it from elsewhere",
-                hint=f"kist remove {repository.shown(item.stage.file)}, then add it",
+                hint=f"run `{end}` to import it no longer, then add it",
             )
         if path.startswith(item.out.path + "/") and item.out.is_inside:
             return _inside(repository, item, path)
@@ -207,7 +209,7 @@ def _existing(repository: Repository, item: Selected, options: AddOptions) -> _W
     if stage.metafile is None or stage.metafile.cmd is not None:
         raise CannotAddError(
             f"cannot add '{repository.shown(item.out.path)}': it is an output of stage '{stage.address}'",
-            hint=f"kist commit {repository.shown(item.out.path)}",
+            hint=shell_line("kist", "commit", repository.shown(item.out.path)),
         )
     if options.file is not None and repository.rel(options.file) != stage.file:
         return _moved(repository, item, stage.metafile, options.file)
@@ -220,7 +222,7 @@ def _moved(repository: Repository, item: Selected, metafile: Metafile, file: str
         raise CannotAddError(
             f"cannot add '{repository.shown(item.out.path)}' to '{file}': "
             f"'{repository.shown(item.stage.file)}' tracks it, and more",
-            hint=f"kist add {repository.shown(item.out.path)}",
+            hint=shell_line("kist", "add", repository.shown(item.out.path)),
         )
     target = repository.rel(file)
     folder = posixpath.dirname(target) or "."
@@ -240,7 +242,7 @@ def _inside(repository: Repository, item: Selected, path: str) -> _Work:
         raise CannotAddError(
             f"cannot add '{repository.shown(path)}': it is inside of '{repository.shown(item.out.path)}', "
             f"an output of '{stage.address}'",
-            hint=f"kist commit {repository.shown(item.out.path)}",
+            hint=shell_line("kist", "commit", repository.shown(item.out.path)),
         )
     return _Work(path, stage.file, stage.metafile, _position(stage, item.out), path[len(item.out.path) + 1 :])
 
@@ -258,15 +260,20 @@ def _refuse_path(repository: Repository, path: str, *, may_be_gone: bool) -> Non
     refuse_symlinked_parents(repository, path)
     absolute = repository.abspath(path)
     if not os.path.lexists(absolute) and not may_be_gone:
-        raise CannotAddError(f"cannot add '{shown}': it does not exist", hint="check the spelling, or `ls`")
+        raise CannotAddError(
+            f"cannot add '{shown}': it does not exist", hint=shell_line("ls", posixpath.dirname(shown) or ".")
+        )
     if os.path.islink(absolute) and os.path.isdir(absolute):
         raise CannotAddError(f"cannot add '{shown}': it is a symbolic link to a directory")
     if repository.ignores.is_path_ignored(path, os.path.isdir(absolute)):
         raise CannotAddError(
-            f"cannot add '{shown}': '.dvcignore' excludes it", hint=f"kist check-ignore -d {shown}"
+            f"cannot add '{shown}': '.dvcignore' excludes it",
+            hint=shell_line("kist", "check-ignore", "-d", shown),
         )
     if path.endswith(".dvc") and os.path.isfile(absolute):
-        raise CannotAddError(f"cannot add '{shown}': it is a metafile", hint=f"kist add {shown[:-4]}")
+        raise CannotAddError(
+            f"cannot add '{shown}': it is a metafile", hint=shell_line("kist", "add", shown[:-4])
+        )
 
 
 def _refuse_collisions(repository: Repository, stages: Sequence[Stage], works: Sequence[_Work]) -> None:
@@ -285,7 +292,7 @@ def _refuse_collisions(repository: Repository, stages: Sequence[Stage], works: S
             by = f", which '{taken[other]}' tracks" if other in taken else ""
             raise CannotAddError(
                 f"cannot add '{repository.shown(work.path)}': it overlaps with '{repository.shown(other)}'{by}",
-                hint=f"kist remove {repository.shown(taken.get(other, other + '.dvc'))}",
+                hint=shell_line("kist", "remove", repository.shown(taken.get(other, other + ".dvc"))),
             )
     if repository.git is not None:
         tracked = repository.git.is_tracked(repository.abspath(path) for path in sorted(planned))
@@ -294,7 +301,7 @@ def _refuse_collisions(repository: Repository, stages: Sequence[Stage], works: S
             shown = os.path.relpath(os.path.join(repository.git.top, path), repository.cwd)
             raise CannotAddError(
                 f"cannot add '{shown}': Git tracks it",
-                hint=f"git rm -r --cached '{shown}' && git commit -m \"stop tracking {shown}\"",
+                hint=f"{shell_line('git', 'rm', '-r', '--cached', shown)} && git commit -m 'Leave data to Kist'",
             )
 
 

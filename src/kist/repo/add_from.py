@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from kist.base import atomic
+from kist.base.shell import shell_line
 from kist.formats.manifest import render_manifest
 from kist.formats.records import MD5, Digest, Metafile, Output
 from kist.remotes.local import FolderRemote
@@ -52,7 +53,9 @@ def add_from(
     if "://" in source and not source.startswith("file://"):
         raise CannotAddError(f"cannot add '{source}': this version reads local paths only")
     if not os.path.lexists(origin):
-        raise CannotAddError(f"cannot add '{source}': it does not exist", hint="check the spelling, or `ls`")
+        raise CannotAddError(
+            f"cannot add '{source}': it does not exist", hint=shell_line("ls", os.path.dirname(origin))
+        )
     path = repository.rel(out if out is not None else os.path.basename(origin))
     if not path:
         raise OutsideRepositoryError(f"cannot write '{out}': it is the repository itself")
@@ -62,7 +65,7 @@ def add_from(
     if os.path.lexists(target):
         if not force:
             raise CannotAddError(
-                f"cannot add '{source}' as '{out}': that path exists", hint="give --force to overwrite it"
+                f"cannot add '{source}' as '{out}': that path exists", hint="give `--force` to write over it"
             )
         _remove(target)
     _copy(origin, target)
@@ -114,7 +117,10 @@ def _to_remote(
         batches, store, link=links.COPY, workers=jobs or repository.workers, progress=repository.progress
     )
     if changed := [name for item in stored for name in item.changed]:
-        raise FileChangedError(f"cannot store '{changed[0]}': it changes while it is read", hint="try again")
+        raise FileChangedError(
+            f"cannot store '{changed[0]}': it changes while it is read",
+            hint="wait until nothing writes to it, then try again",
+        )
     snapshot = with_stored(found, places, stored)
     with repository.lock():
         output = Output(posixpath.basename(path), size=snapshot.size_bytes())

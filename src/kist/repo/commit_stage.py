@@ -10,6 +10,7 @@ import posixpath
 from typing import TYPE_CHECKING, Any
 
 from kist.base import atomic
+from kist.base.shell import shell_line
 from kist.formats.lockfile import parse_lockfile, render_lockfile
 from kist.formats.params import MISSING, lookup, parse_params
 from kist.formats.records import MD5, Dependency, Digest, LockedStage, Lockfile, Output
@@ -65,7 +66,7 @@ def _stored(repository: Repository, stage: Stage, path: str, output: Output, *, 
 def _missing(repository: Repository, stage: Stage, path: str) -> CannotCommitError:
     return CannotCommitError(
         f"cannot commit '{stage.address}': '{repository.shown(path)}' does not exist",
-        hint=f"kist checkout {repository.shown(path)}",
+        hint=shell_line("kist", "checkout", repository.shown(path)),
     )
 
 

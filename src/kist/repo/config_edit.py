@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from kist.base.atomic import write_file
+from kist.base.shell import shell_line
 from kist.errors import ConfigError, StorageError
 from kist.formats import _config_schema as schema
 from kist.formats.config import (
@@ -129,7 +130,7 @@ class ConfigEditor:
         if path is None:
             raise NoSuchLevelError(
                 f"cannot use the {level} configuration: this is not inside a repository",
-                hint="kist init, or give --global",
+                hint="make one with `kist init`, or give `--global`",
             )
         return path
 
@@ -195,7 +196,7 @@ class ConfigEditor:
         guess = nearest(option.lower(), section)
         return NoSuchOptionError(
             f"cannot find '{dotted(key, option)}': it is not set in '{path}'",
-            hint=f"did you mean '{dotted(key, guess)}'?" if guess else None,
+            hint=f"did you mean '{dotted(key, guess)}'?" if guess else "kist config --list --show-origin",
         )
 
     def _read_url(self, level: str, key: SectionKey) -> Value | None:
@@ -223,7 +224,7 @@ class ConfigEditor:
             if not force and parse_config(data, name=file).section(key) is not None:
                 raise RemoteExistsError(
                     f"cannot add remote '{name}': '{file}' has it already",
-                    hint=f"kist remote modify {name} url ADDRESS, or give --force",
+                    hint=shell_line("kist", "remote", "modify", name, "url", "ADDRESS"),
                 )
             data = set_section(data, key, {"url": stored}, name=file)
             return set_option(data, CORE, "remote", key.name, name=file) if default else data
@@ -247,7 +248,7 @@ class ConfigEditor:
                 return False
             raise RemoteExistsError(
                 f"cannot add remote '{ORIGIN}': it is there with another address",
-                hint=f"give the new one a name: kist remote add NAME {masked(url)}",
+                hint=shell_line("kist", "remote", "add", "NAME", masked(url)),
             )
         self.add_remote(ORIGIN, url, level=level, default=default, force=force)
         return True
@@ -356,7 +357,7 @@ class ConfigEditor:
             )
         raise NoSuchRemoteError(
             f"cannot find remote '{key.name}' here: it is in '{elsewhere.path}'",
-            hint=f"give --{elsewhere.level}",
+            hint=f"give `--{elsewhere.level}`",
         )
 
     def _from(self, level: str | None) -> list[str]:
@@ -421,9 +422,9 @@ class ConfigEditor:
     def _no_address(self, level: str, key: SectionKey) -> NoAddressError:
         holder = self.settings.get(key, "url")
         if holder is not None and LEVELS.index(holder.level) > LEVELS.index(level):
-            hint = f"its address is in '{holder.file}': give --{holder.level}"
+            hint = f"its address is in '{holder.file}': give `--{holder.level}`"
         else:
-            hint = f"kist remote add {key.name} ADDRESS"
+            hint = shell_line("kist", "remote", "add", key.name, "ADDRESS")
         return NoAddressError(f"cannot change remote '{key.name}': it would have no address (url)", hint=hint)
 
     def _lock(self, level: str) -> AbstractContextManager[object]:

@@ -9,12 +9,16 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from kist.base.shell import shell_line
 from kist.errors import InputError
 from kist.repo.repository import Repository, find_root
 
 if TYPE_CHECKING:
     from kist.base.progress import Progress
     from kist.repo.settings import ConfigPaths, Settings
+
+
+_HINT = "name the repository first, `.` for the one around you"
 
 
 class NotLocalError(InputError):
@@ -81,7 +85,10 @@ def parse_remote_config(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name or "\n" in word:
-            raise RemoteConfigError(f"cannot use '{word}' as an option of a remote: expected name=value")
+            raise RemoteConfigError(
+                f"cannot use '{word}' as an option of a remote: it is no NAME=VALUE",
+                hint="write it as `--remote-config url=FOLDER`",
+            )
         options[name] = value
     return options
 
@@ -109,14 +116,16 @@ def open_repository(
         if "://" in url or url.startswith("git@"):
             raise NotLocalError(
                 f"cannot open '{url}': repositories at an address are not supported yet",
-                hint=f"git clone {url} FOLDER, then name the folder",
+                hint=f"clone it with `{shell_line('git', 'clone', url, 'FOLDER')}`, then name the folder",
             )
-        raise NoSuchRepositoryError(f"cannot open '{url}': there is no such folder")
+        raise NoSuchRepositoryError(f"cannot open '{url}': there is no such folder", hint=_HINT)
     root = find_root(start)
     if root is None:
         found = find_paths(start)
         if found is None:
-            raise NoSuchRepositoryError(f"cannot open '{url}': there is no repository in it or above it")
+            raise NoSuchRepositoryError(
+                f"cannot open '{url}': there is no repository in it or above it", hint=_HINT
+            )
         root = found.top
     if inside is not None:
         root = _nested(root, inside)

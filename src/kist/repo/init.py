@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping
 
 from kist.base import atomic
+from kist.base.shell import shell_line
 from kist.errors import InputError
 from kist.git.repository import GitRepository
 from kist.repo.repository import DVC_DIR
@@ -57,24 +58,24 @@ def init(
         if git is None:
             raise CannotInitError(
                 f"cannot initialize '{path}': it is in no Git repository",
-                hint="git init && kist init, or without Git: kist init --no-scm",
+                hint="run `git init && kist init`, or `kist init --no-scm` to do without Git",
             )
         raise CannotInitError(
             f"cannot initialize '{path}': it is not the top of its Git repository",
-            hint=f"cd '{git.top}' && kist init, or here: kist init --subdir, or without Git: kist init --no-scm",
+            hint=f"run `{shell_line('cd', git.top)} && kist init`, or `kist init --subdir` to have it here",
         )
     dvc_dir = os.path.join(path, DVC_DIR)
     if os.path.isdir(dvc_dir):
         if not force and os.path.exists(os.path.join(dvc_dir, "config")):
             raise CannotInitError(
                 f"cannot initialize '{path}': '.dvc' exists",
-                hint="kist init --force    (removes '.dvc' with its cache)",
+                hint="`kist init --force` makes it anew, and removes the old one with its cache",
             )
         if force:
             shutil.rmtree(dvc_dir)
     if git is not None and git.ignored([dvc_dir]):
         raise CannotInitError(
-            f"cannot initialize '{path}': Git ignores '.dvc'", hint="take the line out of .gitignore"
+            f"cannot initialize '{path}': Git ignores '.dvc'", hint="git check-ignore -v .dvc"
         )
     os.makedirs(os.path.join(dvc_dir, "tmp"), exist_ok=True)
     atomic.write_file(os.path.join(dvc_dir, "tmp", "btime"), b"")

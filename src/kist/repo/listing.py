@@ -11,6 +11,8 @@ import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base import atomic
+from kist.base.shell import shell_line
+from kist.base.suggest import closest
 from kist.errors import MissingError
 from kist.formats.manifest import Tree, TreeFolder, fingerprint, parse_manifest, tree_of
 from kist.formats.records import LEGACY_MD5, MD5, Digest
@@ -250,9 +252,19 @@ class View:
             return self._implied[folder][name]
         if self.out_of(path) is not None and name in (here := self._tracked(folder)):
             return here[name]
+        near = closest(name, self.children(folder)) if not folder or self._is_folder(folder) else None
         raise PathMissingError(
-            f"cannot find '{path}': it is no file and no tracked data of '{self._repository.root}'"
+            f"cannot find '{path}': it is no file and no tracked data of '{self._repository.root}'",
+            hint=f"did you mean '{posixpath.join(folder, near)}'?"
+            if near
+            else shell_line("kist", "list", self._repository.root),
         )
+
+    def _is_folder(self, path: str) -> bool:
+        try:
+            return self.is_dir(path)
+        except PathMissingError:
+            return False
 
     def children(self, folder: str) -> dict[str, bool]:
         """Returns what is in a folder: name -> whether it is a folder.
@@ -394,7 +406,7 @@ def _received(repository: Repository, out: Out, digest: Digest, remote: str | No
         shutil.rmtree(passing.base, ignore_errors=True)
     raise ManifestMissingError(
         f"cannot list '{out.path}': {cause} and from remote '{source.name}'",
-        hint="run `kist push` where the data was added",
+        hint="run `kist push` where the data was added, then try again",
     )
 
 

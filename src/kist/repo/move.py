@@ -10,13 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
-import shlex
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base import atomic
 from kist.base.listing import pack_stat, settle
+from kist.base.shell import shell_line
+from kist.base.suggest import closest
 from kist.errors import InputError
 from kist.formats.metafile import render_metafile, with_checksum
 from kist.formats.records import Dependency, Metafile
@@ -77,13 +78,8 @@ def move(repository: Repository, source: str, target: str) -> MoveResult:
         atomic.remove_stale(files.temps, time.time())
         item = _find(repository, stages, source)
         plan = _plan(repository, stages, item, target)
-        old, new = repository.abspath(plan.source), repository.abspath(plan.target)
-        is_here, is_there = os.path.lexists(old), os.path.lexists(new)
-        if is_here and is_there:
-            raise CannotMoveError(
-                f"cannot move '{source}': '{repository.shown(plan.target)}' exists",
-                hint=f"move '{repository.shown(plan.target)}' away, or remove it, then run the command again",
-            )
+        is_here = os.path.lexists(repository.abspath(plan.source))
+        is_there = os.path.lexists(repository.abspath(plan.target))
         changes = Changes(repository)
         output = item.out.output
         if output.use_cache:
@@ -127,16 +123,18 @@ def _find(repository: Repository, stages: Sequence[Stage], source: str) -> Selec
             if stage.metafile is None or stage.metafile.cmd is not None:
                 raise CannotMoveError(
                     f"cannot move '{source}': it is an output of stage '{stage.address}'",
-                    hint=f"edit the path in '{stage.file}', then `mv` the data and run `kist commit`",
+                    hint=f"write the new path into '{stage.file}', move the data yourself, then run `kist commit`",
                 )
             refuse_symlinked_parents(repository, path, verb="move")
             return item
         if path.startswith(item.out.path + "/"):
             raise CannotMoveError(
                 f"cannot move '{source}': it is inside of '{repository.shown(item.out.path)}', which is tracked as one",
-                hint=f"`mv` it, then run `kist add {shlex.quote(repository.shown(item.out.path))}`",
+                hint=f"move it yourself, then run `{shell_line('kist', 'add', repository.shown(item.out.path))}`",
             )
-    raise CannotMoveError(f"cannot move '{source}': no '.dvc' file has it as its output", hint="kist status")
+    near = closest(path, (item.out.path for item in all_outputs(stages) if item.stage.is_data))
+    hint = f"did you mean '{repository.shown(near)}'?" if near else "kist list . -R --dvc-only"
+    raise CannotMoveError(f"cannot move '{source}': no '.dvc' file has it as its output", hint=hint)
 
 
 def _plan(repository: Repository, stages: Sequence[Stage], item: Selected, target: str) -> _Move:
@@ -157,13 +155,12 @@ def _plan(repository: Repository, stages: Sequence[Stage], item: Selected, targe
         if found is not None and found != data:
             raise CannotMoveError(
                 f"cannot move '{repository.shown(source)}': '{repository.shown(new_file)}' exists",
-                hint=f"kist remove {shlex.quote(repository.shown(new_file))}",
+                hint=shell_line("kist", "remove", repository.shown(new_file)),
             )
         if _is_git_ignored(repository, new_file, False):
-            name = shlex.quote(repository.shown(new_file))
             raise CannotMoveError(
                 f"cannot move '{repository.shown(source)}': Git ignores '{repository.shown(new_file)}'",
-                hint=f"git check-ignore -v {name}",
+                hint=shell_line("git", "check-ignore", "-v", repository.shown(new_file)),
             )
     return _Move(item, source, path, old_file, new_file, data)
 
@@ -188,14 +185,19 @@ def _refuse_target(repository: Repository, stages: Sequence[Stage], source: str,
     shown = f"cannot move '{repository.shown(source)}' to '{repository.shown(path)}'"
     parts = path.split("/")
     if not path or ".dvc" in parts or ".git" in parts:
-        raise CannotMoveError(f"{shown}: it belongs to the repository itself")
+        raise CannotMoveError(f"{shown}: it belongs to the repository itself", hint="name another path")
     if path == source or path.startswith(source + "/"):
-        raise CannotMoveError(f"{shown}: it is the same, or inside of it")
+        raise CannotMoveError(f"{shown}: it is the same, or inside of it", hint="name another path")
+    if os.path.lexists(repository.abspath(source)) and os.path.lexists(repository.abspath(path)):
+        raise CannotMoveError(
+            f"{shown}: that path exists",
+            hint=f"name another path, or move '{repository.shown(path)}' away first",
+        )
     parent = posixpath.dirname(path)
     if not os.path.isdir(repository.abspath(parent)):
         raise CannotMoveError(
             f"{shown}: there is no folder '{repository.shown(parent)}'",
-            hint=f"mkdir -p {shlex.quote(repository.shown(parent))}",
+            hint=shell_line("mkdir", "-p", repository.shown(parent)),
         )
     refuse_symlinked_parents(repository, path, verb="move data to")
     for other in all_outputs(stages):
@@ -205,17 +207,21 @@ def _refuse_target(repository: Repository, stages: Sequence[Stage], source: str,
             continue  # what a killed run wrote; its bytes are compared later
         if (path + "/").startswith(other.out.path + "/") or other.out.path.startswith(path + "/"):
             raise CannotMoveError(
-                f"{shown}: '{repository.shown(other.stage.file)}' tracks '{repository.shown(other.out.path)}'"
+                f"{shown}: '{repository.shown(other.stage.file)}' tracks '{repository.shown(other.out.path)}'",
+                hint="name another path",
             )
     if repository.ignores.is_path_ignored(path, False):
         raise CannotMoveError(
-            f"{shown}: '.dvcignore' excludes it", hint=f"kist check-ignore -d {repository.shown(path)}"
+            f"{shown}: '.dvcignore' excludes it",
+            hint=shell_line("kist", "check-ignore", "-d", repository.shown(path)),
         )
     if repository.git is not None:
         inside = os.path.relpath(repository.abspath(path), repository.git.top).replace(os.sep, "/")
         if repository.git.is_tracked([inside]):
-            name = shlex.quote(repository.shown(path))
-            raise CannotMoveError(f"{shown}: Git tracks it", hint=f"git rm -r --cached {name}")
+            raise CannotMoveError(
+                f"{shown}: Git tracks it",
+                hint=shell_line("git", "rm", "-r", "--cached", repository.shown(path)),
+            )
 
 
 def _is_git_ignored(repository: Repository, path: str, is_dir: bool) -> bool:
@@ -260,10 +266,10 @@ def _rename(repository: Repository, plan: _Move) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        names = shlex.join([repository.shown(plan.source), repository.shown(plan.target)])
+        names = (repository.shown(plan.source), repository.shown(plan.target))
         raise CannotMoveError(
             f"cannot move '{repository.shown(plan.source)}': the new place is on another file system",
-            hint=f"mv {names} && kist move {names}",
+            hint=f"{shell_line('mv', *names)} && {shell_line('kist', 'move', *names)}",
         ) from error
     for folder in {os.path.dirname(old), os.path.dirname(new)}:
         atomic.sync_directory(folder)

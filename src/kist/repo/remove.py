@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import posixpath
-import shlex
 import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from kist.base import atomic
+from kist.base.shell import shell_line
+from kist.base.suggest import closest
 from kist.errors import InputError
 from kist.formats import yaml
 from kist.repo import placed
@@ -77,7 +78,7 @@ def _stages_of(repository: Repository, target: str) -> list[Stage]:
         if is_metafile and os.path.isfile(repository.abspath(rel)):
             return [_checked(stage) for stage in read_stages(source, rel)]
         if is_metafile:
-            raise CannotRemoveError(f"cannot remove '{target}': it does not exist")
+            raise _unknown(repository, source, target, "it does not exist")
         name = target
     pipeline = repository.rel(file or PIPELINE_FILE)
     if posixpath.basename(pipeline) == PIPELINE_FILE and os.path.isfile(repository.abspath(pipeline)):
@@ -86,28 +87,35 @@ def _stages_of(repository: Repository, target: str) -> list[Stage]:
                 return [_checked(stage)]
             if stage.name and stage.name.startswith(name + "@"):
                 _checked(stage)
-    raise _unknown(repository, source, target)
+    raise _unknown(repository, source, target, f"it is no '.dvc' file and no stage of '{PIPELINE_FILE}'")
 
 
 def _checked(stage: Stage) -> Stage:
     if stage.name is not None and "@" in stage.name:
         raise CannotRemoveError(
             f"cannot remove stage '{stage.name}': the template '{stage.name.partition('@')[0]}' makes it",
-            hint=f"edit '{stage.file}'",
+            hint=f"take it out of '{stage.file}' by hand",
         )
     return stage
 
 
-def _unknown(repository: Repository, source: WorkspaceSource, target: str) -> CannotRemoveError:
-    message = f"cannot remove '{target}': it is no '.dvc' file and no stage of '{PIPELINE_FILE}'"
-    hint = "kist status"
-    if ":" not in target:
-        rel = repository.rel(target)
-        for stage in collect(source, on_damage=lambda path, error: None):
-            if any(out.path == rel for out in stage.outs):
-                known = repository.shown(stage.file) if stage.name is None else stage.address
-                hint = f"kist remove {shlex.quote(known)}"
-    return CannotRemoveError(message, hint=hint)
+def _unknown(repository: Repository, source: WorkspaceSource, target: str, cause: str) -> CannotRemoveError:
+    """Returns the error, whose hint names the metafile or stage that makes the target, or the nearest one."""
+    stages = collect(source, on_damage=lambda path, error: None)
+    makers = {repository.shown(out.path): stage for stage in stages for out in stage.outs if out.is_inside}
+    maker = makers.get(posixpath.normpath(target))
+    known = [_name(repository, stage) for stage in stages]
+    guess = _name(repository, maker) if maker is not None else closest(target, known)
+    hint = shell_line("kist", "remove", guess) if guess else "kist list . -R"
+    return CannotRemoveError(f"cannot remove '{target}': {cause}", hint=hint)
+
+
+def _name(repository: Repository, stage: Stage) -> str:
+    """Returns what to call a `.dvc` file or a stage as a target here."""
+    file = repository.shown(stage.file)
+    if stage.name is None:
+        return file
+    return stage.name if file == PIPELINE_FILE else f"{file}:{stage.name}"
 
 
 def _remove_data(repository: Repository, stage: Stage, changes: Changes, *, outs: bool) -> None:

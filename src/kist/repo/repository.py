@@ -113,7 +113,7 @@ class Repository:
             *_, top = _searched(start)
             limit = f", up to the mount point '{top}'" if os.path.dirname(top) != top else ""
             raise NoRepositoryError(
-                f"cannot find a repository: there is no '.dvc' folder in '{start}' or above it",
+                f"cannot find a repository: there is no '.dvc' folder in '{start}' or above it{limit}",
                 hint="kist init",
             )
         return cls(

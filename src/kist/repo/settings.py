@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from kist.base.shell import shell_line
 from kist.errors import ConfigError, InputError, MissingError
 from kist.formats import _config_schema as schema
 from kist.formats.config import ConfigFile, SectionKey, Value, parse_config
@@ -136,7 +137,7 @@ def read_config_bytes(path: str) -> bytes | None:
     except OSError as error:
         cause = (error.strerror or "input/output error").lower()
         raise ConfigUnreadableError(
-            f"cannot read config file '{path}': {cause}", hint=f"look at its permissions: ls -ld '{path}'"
+            f"cannot read config file '{path}': {cause}", hint=shell_line("ls", "-ld", path)
         ) from error
 
 
@@ -340,7 +341,7 @@ class Settings:
         if remote.scheme not in schema.SCHEMES:
             raise InvalidSettingError(
                 f"cannot use remote '{name}': nobody knows addresses that begin with '{remote.scheme}://'",
-                hint=f"kist remote modify {name} url ADDRESS",
+                hint=shell_line("kist", "remote", "modify", name, "url", "ADDRESS"),
             )
         return remote
 
@@ -359,7 +360,7 @@ class Settings:
             return f"did you mean '{guess}'?"
         if self.remotes:
             return f"there are: {', '.join(self.remotes)}"
-        return f"kist remote add {name} ADDRESS"
+        return shell_line("kist", "remote", "add", name, "ADDRESS")
 
     def default_remote(self) -> RemoteSettings | None:
         """Returns the remote that `core.remote` names, or None when it is not set.
@@ -386,7 +387,7 @@ class Settings:
             )
         raise NoRemoteError(
             f"cannot choose a remote: none of {', '.join(self.remotes)} is the default",
-            hint="kist remote default NAME, or give -r NAME",
+            hint="choose one for all commands with `kist remote default NAME`, or for this one with `-r NAME`",
         )
 
     # Checks
@@ -412,7 +413,7 @@ class Settings:
                     fault = option_fault(section.key, option.name, option.value, url.value if url else None)
                     if fault is not None:
                         name = dotted(section.key, option.name)
-                        hint = fault.hint or f"kist config --{level.level} --unset {name}"
+                        hint = fault.hint or shell_line("kist", "config", f"--{level.level}", "--unset", name)
                         yield _invalid(level, option.line, f"'{name}': {fault.cause}", hint)
 
     def warnings(self) -> list[str]:

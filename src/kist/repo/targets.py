@@ -150,7 +150,7 @@ def expand_globs(repository: Repository, patterns: Sequence[str]) -> list[str]:
             matching = [path for path in found_all if path.count("/") == depth or "**" in pattern]
         if not matching:
             raise TargetMissingError(
-                f"cannot find '{pattern}': no output or metafile matches", hint="kist status"
+                f"cannot find '{pattern}': no output or metafile matches", hint="kist list . -R --dvc-only"
             )
         found += matching
     return list(dict.fromkeys(found))
@@ -227,7 +227,7 @@ def _missing(repository: Repository, stages: Sequence[Stage], target: str) -> Ta
     known += [repository.shown(stage.file) for stage in stages]
     known += [stage.name for stage in stages if stage.name]
     near = closest(target, known)
-    hint = f"did you mean '{near}'?" if near else "kist status"
+    hint = f"did you mean '{near}'?" if near else "kist list . -R --dvc-only"
     return TargetMissingError(
         f"cannot find '{target}': it is no output, no stage and no metafile of this repository",
         hint=hint,

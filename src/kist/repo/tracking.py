@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base import atomic
+from kist.base.listing import STAT_SIZE, UNTRUSTED
+from kist.base.shell import shell_line
 from kist.errors import InputError
 from kist.formats.manifest import render_manifest
 from kist.formats.records import MD5, Digest, Output
@@ -100,7 +102,7 @@ def _refuse_dvcignore(look: Look) -> None:
         if ".dvcignore" in row.names and ".dvcignore" in row.split():
             inside = f"{look.path}/{path}/.dvcignore" if path else f"{look.path}/.dvcignore"
             raise IgnoreFileInsideError(
-                f"cannot track '{look.path}': '{inside}' lies in it", hint=f"move it above: mv {inside} ."
+                f"cannot track '{look.path}': '{inside}' lies in it", hint=shell_line("mv", inside, ".")
             )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from kist.base.shell import shell_line
 from kist.errors import ConfigError, FormatError
 from kist.formats.records import LEGACY_MD5, MD5
 from kist.remotes.base import Remote
@@ -61,7 +62,7 @@ def open_remote(repository: Repository, name: str | None) -> tuple[Remote, str |
     if remote.scheme != "local":
         raise RemoteKindError(
             f"cannot use remote '{remote.name}': this version knows folders only, and its address is '{remote.url}'",
-            hint=f"kist remote modify {remote.name} url FOLDER",
+            hint=shell_line("kist", "remote", "modify", remote.name, "url", "FOLDER"),
         )
     is_shared = repository.settings.shared_group or remote.text("shared") == "group"
     found = FolderRemote(
@@ -125,7 +126,7 @@ def needs_by_remote(
         digest = output.digest
         if digest is None or digest.algorithm not in (MD5, LEGACY_MD5) or not output.use_cache:
             continue
-        if is_push and (not output.can_push or item.out.is_import):
+        if is_push and not (output.can_push and _is_own(item)):
             continue
         own = output.remote
         if own is not None and named is not None and own != named:
@@ -137,6 +138,12 @@ def needs_by_remote(
             plan.Need(item.path, digest, item.inner)
         )
     return found
+
+
+def _is_own(item: Selected) -> bool:
+    """Says whether only this repository's remotes keep the data; what another repository has is not pushed again."""
+    metafile = item.stage.metafile
+    return metafile is None or not any(dep.repo is not None for dep in metafile.deps)
 
 
 def _are_here(repository: Repository, by_algorithm: dict[str, list[plan.Need]]) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kist.base import atomic, digests, parallel
 from kist.base.listing import STAT_SIZE, UNTRUSTED, pack_stat, settle
 from kist.base.parallel import Emit
+from kist.base.shell import shell_line
 from kist.errors import MissingError
 from kist.formats.records import MD5
 from kist.repo.collect import Out, Stage, WorkspaceSource, collect
@@ -104,7 +105,8 @@ def unprotect(repository: Repository, targets: Sequence[str]) -> Unprotected:
         for target, path in zip(targets, paths, strict=True):
             if not os.path.lexists(repository.abspath(path)):
                 raise UnprotectMissingError(
-                    f"cannot unprotect '{target}': it does not exist", hint=f"kist checkout {target}"
+                    f"cannot unprotect '{target}': it does not exist",
+                    hint=shell_line("kist", "checkout", target),
                 )
         stages = collect(WorkspaceSource(repository), on_damage=lambda path, error: None)
         done = unprotect_paths(repository, _units(stages, paths))

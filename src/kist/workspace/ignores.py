@@ -11,6 +11,7 @@ import stat
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from kist.base.shell import shell_line
 from kist.errors import FormatError, StorageError
 from kist.formats.ignore import (
     DVC,
@@ -309,7 +310,8 @@ def _read(path: str, *, follows_links: bool) -> bytes | None:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
             return None
         raise IgnoreFileUnreadableError(
-            f"cannot read '{path}': {os.strerror(error.errno or errno.EIO)}", hint=f"chmod u+r '{path}'"
+            f"cannot read '{path}': {os.strerror(error.errno or errno.EIO)}",
+            hint=shell_line("chmod", "u+r", path),
         ) from error
     try:
         status = os.fstat(descriptor)
@@ -318,7 +320,7 @@ def _read(path: str, *, follows_links: bool) -> bytes | None:
         if status.st_size > MAX_IGNORE_BYTES:
             raise IgnoreFileTooLargeError(
                 f"cannot use '{path}': {status.st_size} bytes are more than the limit of {MAX_IGNORE_BYTES}",
-                hint=f"put fewer patterns into it: see `wc -l '{path}'`",
+                hint=f"put fewer patterns into it; `{shell_line('wc', '-l', path)}` counts them",
             )
         chunks = []
         while chunk := os.read(descriptor, 1 << 20):

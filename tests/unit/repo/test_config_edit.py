@@ -147,7 +147,7 @@ def test_origin_is_added_once(editor: ConfigEditor) -> None:
     before = text(editor, "project")
     with pytest.raises(RemoteExistsError) as caught:
         editor.add_origin("https://me:secret@h/x")
-    assert caught.value.hint == "give the new one a name: kist remote add NAME https://me:***@h/x"
+    assert caught.value.hint == "kist remote add NAME 'https://me:***@h/x'"
     assert text(editor, "project") == before
     assert editor.add_origin("../st", default=True) is False
     assert editor.settings.core_remote == "origin"
@@ -165,7 +165,7 @@ def test_a_removed_remote_is_gone_from_both_files_of_the_repository(editor: Conf
     assert text(editor, "global") == "[core]\n    remote = a\n['remote \"a\"']\n    url = s3://mine\n"
     with pytest.raises(NoSuchRemoteError) as caught:
         editor.remove_remote("a")
-    assert caught.value.hint == "give --global"
+    assert caught.value.hint == "give `--global`"
     editor.remove_remote("a", level="global")
     assert editor.settings.remotes == {}
 
@@ -208,7 +208,7 @@ def test_a_remote_of_a_stronger_level_is_pointed_out(editor: ConfigEditor) -> No
     editor.add_remote("a", "s3://x", level="local")
     with pytest.raises(NoAddressError) as caught:
         editor.modify_remote("a", "jobs", "2")
-    assert caught.value.hint == f"its address is in '{editor.path_of('local')}': give --local"
+    assert caught.value.hint == f"its address is in '{editor.path_of('local')}': give `--local`"
     with pytest.raises(NoSuchRemoteError):
         editor.modify_remote("a", "jobs", "2", level="project")
 

@@ -67,19 +67,25 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _check_options(args: argparse.Namespace, context: Context) -> None:
-    problem = None
+    problem = hint = ""
     if not args.stdin and not args.targets:
-        problem = "`targets` or `--stdin` needed"
+        problem, hint = "no path is named", "kist check-ignore PATH"
     elif args.stdin and args.targets:
-        problem = "cannot have both `targets` and `--stdin`"
+        problem, hint = (
+            "paths come from the command line or from --stdin, not from both",
+            "leave one of them out",
+        )
     elif args.non_matching and not args.details:
-        problem = "`--non-matching` is only valid with `--details`"
+        problem, hint = (
+            "--non-matching goes with --details",
+            "kist check-ignore --details --non-matching PATH",
+        )
     elif args.all and not args.details:
-        problem = "`--all` is only valid with `--details`"
+        problem, hint = "--all goes with --details", "kist check-ignore --details --all PATH"
     elif context.quiet and args.details:
-        problem = "cannot use both `--details` and `--quiet`"
+        problem, hint = "--details has something to say, and --quiet forbids it", "leave one of them out"
     if problem:
-        raise CheckIgnoreOptionsError(problem, hint="kist check-ignore --details PATH")
+        raise CheckIgnoreOptionsError(f"cannot check: {problem}", hint=hint)
 
 
 def _lines() -> Iterator[str]:

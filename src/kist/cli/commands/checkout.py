@@ -12,14 +12,10 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds DVC's options of `checkout`."""
-    parser.add_argument(
-        "targets", nargs="*", help="Outputs, metafiles, stages, or paths inside tracked directories."
-    )
+    from kist.cli.transfer_options import add_target_options
+
+    add_target_options(parser)
     parser.add_argument("--summary", action="store_true", help="Print only numbers.")
-    parser.add_argument("-d", "--with-deps", action="store_true", help="Also what the targets depend on.")
-    parser.add_argument(
-        "-R", "--recursive", action="store_true", help="Folders mean all metafiles below them."
-    )
     parser.add_argument("-f", "--force", action="store_true", help="Drop changes that are stored nowhere.")
     parser.add_argument("--relink", action="store_true", help="Make all links or copies anew.")
     parser.add_argument("--allow-missing", action="store_true", help="Missing data is no failure.")

@@ -12,13 +12,11 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds DVC's options of `commit`."""
-    parser.add_argument("targets", nargs="*", help="Outputs, metafiles or stages.")
+    from kist.cli.transfer_options import add_target_options
+
+    add_target_options(parser, targets="Outputs, metafiles or stages.")
     parser.add_argument(
         "-f", "--force", action="store_true", help="Do not ask; also take changed dependencies."
-    )
-    parser.add_argument("-d", "--with-deps", action="store_true", help="Also what the targets depend on.")
-    parser.add_argument(
-        "-R", "--recursive", action="store_true", help="Folders mean all metafiles below them."
     )
     parser.add_argument(
         "--no-relink", dest="relink", action="store_false", help="Leave workspace files as they are."

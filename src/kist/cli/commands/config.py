@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, NamedTuple
 
+from kist.base.shell import shell_line
 from kist.cli.levels import add_level_options, json_value, make_editor, say_warnings, shown_file, shown_value
 from kist.errors import InputError
 
@@ -89,7 +90,7 @@ def _check_arguments(args: argparse.Namespace) -> None:
         )
     if args.show_origin and (args.unset or args.value is not None):
         raise ConfigArgumentsError(
-            "cannot use --show-origin with --unset or a value", hint="leave --show-origin out"
+            "cannot use --show-origin with --unset or a value", hint="leave `--show-origin` out"
         )
 
 
@@ -175,7 +176,8 @@ def _say_more(
         file = shown_file(editor, editor.path_of("project"))
         context.console.warn(f"the {option} of remote '{key.name}' is in '{file}' now, which Git shares")
         context.console.hint(
-            f"kist remote modify --project {key.name} {option} --unset && kist remote modify {key.name} {option}"
+            f"{shell_line('kist', 'remote', 'modify', '--project', key.name, option, '--unset')} && "
+            f"{shell_line('kist', 'remote', 'modify', key.name, option)}"
         )
 
 

@@ -12,15 +12,13 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds DVC's options of `fetch`."""
-    from kist.cli.transfer_options import add_scope, add_target_options
+    from kist.cli.parser import number
+    from kist.cli.transfer_options import add_remote_options, add_run_cache, add_target_options
 
     add_target_options(parser)
-    add_scope(parser)
-    parser.add_argument("--run-cache", action="store_true", help="Also bring the history of stage runs.")
-    parser.add_argument(
-        "--no-run-cache", dest="run_cache", action="store_false", help="Do not (the default)."
-    )
-    parser.add_argument("--max-size", type=int, metavar="BYTES", help="Leave larger outputs out.")
+    add_remote_options(parser)
+    add_run_cache(parser, verb="bring")
+    parser.add_argument("--max-size", type=number, metavar="BYTES", help="Leave larger outputs out.")
     parser.add_argument(
         "--type", action="append", choices=("metrics", "plots"), help="Only outputs of this kind."
     )
@@ -28,8 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Returns 0 when the cache has everything."""
-    from kist.cli.changes import counted
-    from kist.cli.transfer_options import report_failures, scope_of
+    from kist.cli.transfer_options import report_transfer, scope_of
     from kist.repo.fetch import fetch
 
     repository = context.repository()
@@ -45,15 +42,5 @@ def run(args: argparse.Namespace, context: Context) -> int:
         kinds=frozenset(args.type or ()),
         with_runs=args.run_cache,
     )
-    for note in notes:
-        context.console.note(note)
-    if context.as_json:
-        context.console.data_json(
-            {"fetched": result.moved, "bytes": result.size_bytes, "failed": [list(f) for f in result.failed]}
-        )
-    elif result.moved or not result.failed:
-        context.console.info(
-            f"{counted(result.moved)} fetched" if result.moved else "Everything is up to date."
-        )
-    report_failures(repository, result, "fetch")
+    report_transfer(context, repository, result, notes, "fetch")
     return 0

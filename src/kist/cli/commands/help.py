@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kist.base.shell import shell_line
 from kist.cli.overview import overview
 from kist.cli.run import command_parser
 from kist.errors import UsageError
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 f"`{parser.prog}` has no command '{word}'",
                 hint=f"choose from: {', '.join(children)}"
                 if children
-                else f"run `kist help {args.words[0]}`",
+                else shell_line("kist", "help", args.words[0]),
             )
         parser = children[word]
     context.console.out(parser.format_help(), end="")

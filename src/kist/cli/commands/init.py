@@ -36,5 +36,5 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if staged:
         context.console.info()
         context.console.info("You can now commit the changes to git.")
-        context.console.hint("git commit -m 'Initialize kist', then: kist add FILE_OR_FOLDER")
+        context.console.hint("git commit -m 'Initialize kist'")
     return 0

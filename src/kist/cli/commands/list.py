@@ -6,6 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from kist.cli.elsewhere import add_repository_arguments, open_from, short_size
+from kist.cli.parser import number
 from kist.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_repository_arguments(parser)
     parser.add_argument("-R", "--recursive", action="store_true", help="Also what is in folders.")
     parser.add_argument("-T", "--tree", action="store_true", help="Folders as a tree.")
-    parser.add_argument("-L", "--level", type=int, metavar="N", help="How many folders deep, with -R or -T.")
+    parser.add_argument(
+        "-L", "--level", type=number, metavar="N", help="How many folders deep, with -R or -T."
+    )
     parser.add_argument("--dvc-only", action="store_true", help="Only tracked data.")
     parser.add_argument("--json", action="store_true", help="Print a list of objects.")
     parser.add_argument("--size", action="store_true", help="Show sizes.")
@@ -40,9 +43,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from kist.repo import listing
 
     if args.tree and context.as_json:
-        raise ListOptionsError("--tree does not go with --json", hint="kist list --recursive --json")
+        raise ListOptionsError(
+            "cannot list: --tree does not go with --json", hint="leave `--tree` out, or `--json`"
+        )
     if args.level is not None and args.level < 0 and (args.tree or args.recursive):
-        raise ListOptionsError("--level must not be negative")
+        raise ListOptionsError(
+            f"cannot list {args.level} folders deep: --level is 0 or more", hint="kist list --help"
+        )
     repository, path = open_from(args, context)
     try:
         view = listing.View(repository, rev=args.rev, dvc_only=args.dvc_only, remote=args.remote)

@@ -12,15 +12,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds DVC's options of `pull`."""
-    from kist.cli.transfer_options import add_scope, add_target_options
+    from kist.cli.transfer_options import add_remote_options, add_run_cache, add_target_options
 
     add_target_options(parser)
-    add_scope(parser)
+    add_remote_options(parser)
+    add_run_cache(parser, verb="bring")
     parser.add_argument("-f", "--force", action="store_true", help="Drop changes that are stored nowhere.")
-    parser.add_argument("--run-cache", action="store_true", help="Also bring the history of stage runs.")
-    parser.add_argument(
-        "--no-run-cache", dest="run_cache", action="store_false", help="Do not (the default)."
-    )
     parser.add_argument("--allow-missing", action="store_true", help="Missing data is no failure.")
     parser.add_argument("--glob", action="store_true", help="Targets are patterns.")
 

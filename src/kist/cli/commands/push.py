@@ -12,20 +12,17 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds DVC's options of `push`."""
-    from kist.cli.transfer_options import add_scope, add_target_options
+    from kist.cli.transfer_options import add_remote_options, add_run_cache, add_target_options
 
     add_target_options(parser)
-    add_scope(parser)
-    parser.add_argument("--run-cache", action="store_true", help="Also send the history of stage runs.")
-    parser.add_argument(
-        "--no-run-cache", dest="run_cache", action="store_false", help="Do not (the default)."
-    )
+    add_remote_options(parser)
+    add_run_cache(parser, verb="send")
     parser.add_argument("--glob", action="store_true", help="Targets are patterns.")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Returns 0 when the remote has everything."""
-    from kist.cli.transfer_options import report_failures, scope_of
+    from kist.cli.transfer_options import report_transfer, scope_of
     from kist.repo.push import push
 
     repository = context.repository()
@@ -40,17 +37,5 @@ def run(args: argparse.Namespace, context: Context) -> int:
         use_glob=args.glob,
         with_runs=args.run_cache,
     )
-    for note in notes:
-        context.console.note(note)
-    if context.as_json:
-        context.console.data_json(
-            {"pushed": result.moved, "bytes": result.size_bytes, "failed": [list(f) for f in result.failed]}
-        )
-    elif result.moved or not result.failed:
-        from kist.cli.changes import counted
-
-        context.console.info(
-            f"{counted(result.moved)} pushed" if result.moved else "Everything is up to date."
-        )
-    report_failures(repository, result, "push")
+    report_transfer(context, repository, result, notes, "push")
     return 0

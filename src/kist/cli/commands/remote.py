@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kist.base.shell import shell_line
 from kist.cli.levels import add_level_options, make_editor, say_warnings, shown_file
 from kist.errors import ConfigError, UsageError
 
@@ -78,7 +79,7 @@ def _add(args: argparse.Namespace, context: Context, editor: ConfigEditor) -> in
         if not _is_address(args.name):
             raise NoAddressGivenError(
                 f"`kist remote add`: '{args.name}' is a name, and its address is missing",
-                hint=f"kist remote add {args.name} ADDRESS",
+                hint=shell_line("kist", "remote", "add", args.name, "ADDRESS"),
             )
         name = ORIGIN
         if not editor.add_origin(args.name, level=level, default=args.default, force=args.force):
@@ -126,7 +127,7 @@ def _modify(args: argparse.Namespace, context: Context, editor: ConfigEditor) ->
         if not secret:
             raise NoValueError(
                 f"cannot set '{args.option}' of remote '{args.name}': no value is given",
-                hint=f"kist remote modify {args.name} {args.option} VALUE, or give --unset",
+                hint=shell_line("kist", "remote", "modify", args.name, args.option, "VALUE"),
             )
         value = context.console.ask_secret(f"{args.option} of remote '{key.name}'")
     if not secret or args.level is not None:
@@ -143,7 +144,9 @@ def _modify(args: argparse.Namespace, context: Context, editor: ConfigEditor) ->
         context.console.warn(
             f"another {args.option} is still in '{shown_file(editor, editor.path_of('project'))}'"
         )
-        context.console.hint(f"kist remote modify --project {key.name} {args.option} --unset")
+        context.console.hint(
+            shell_line("kist", "remote", "modify", "--project", key.name, args.option, "--unset")
+        )
     return 0
 
 

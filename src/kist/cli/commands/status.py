@@ -16,11 +16,11 @@ _NOTHING_TRACKED = "There are no data or pipelines tracked in this project yet."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds DVC's options of `status`."""
-    from kist.cli.transfer_options import add_scope, add_target_options
+    from kist.cli.transfer_options import add_remote_options, add_target_options
 
     add_target_options(parser)
     parser.add_argument("-c", "--cloud", action="store_true", help="Compare the cache with a remote.")
-    add_scope(parser)
+    add_remote_options(parser)
     parser.add_argument("--json", action="store_true", help="Print JSON, in DVC's shape.")
     parser.add_argument(
         "--no-updates", action="store_true", help="Do not look whether imported data changed there."
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     is_cloud = args.cloud or args.remote or args.all_branches or args.all_tags or args.all_commits
     if is_cloud:
         if args.no_updates:
-            raise UsageError("--no-updates does not go with --cloud")
+            raise UsageError("--no-updates does not go with --cloud", hint="leave one of them out")
         flat, names, notes = cloud_status(
             repository,
             args.targets,
