@@ -15,6 +15,7 @@ from kist.base import parallel
 from kist.base.listing import STAT_SIZE, UNTRUSTED, list_directory, unpack_stat
 from kist.base.parallel import Emit
 from kist.base.progress import Progress
+from kist.base.shell import shell_line
 from kist.errors import MissingError, StorageError
 from kist.remotes.base import SizeOf
 from kist.store import garbage
@@ -61,9 +62,10 @@ class FolderRemote:
         try:
             os.listdir(self.path)
         except FileNotFoundError as error:
+            change = shell_line("kist", "remote", "modify", self.name, "url", "FOLDER")
             raise RemoteFolderMissingError(
                 f"cannot read remote '{self.name}': its folder '{self.path}' does not exist",
-                hint="mount it, or correct it: kist remote modify " + self.name + " url PATH",
+                hint=f"mount it, or name another with `{change}`",
             ) from error
         except NotADirectoryError as error:
             raise self._not_folder() from error
