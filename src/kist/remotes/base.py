@@ -5,7 +5,7 @@ Not here: which objects are needed and in which order they go (transfer). Implem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import Protocol
 
 from kist.base.progress import Progress
@@ -57,7 +57,7 @@ class Remote(Protocol):
     ) -> CopyOutcome:
         """Copies objects from the remote, each hashed on the way; published only when whole and durable."""
 
-    def beyond(self, needed: Collection[str], algorithm: str) -> Listing:
+    def beyond(self, needed: Set[str], algorithm: str) -> Listing:
         """Returns what the remote holds besides `needed`; a remote that nothing was sent to yet holds nothing."""
 
     def remove(self, oids: Iterable[str], algorithm: str, *, progress: Progress, phase: str) -> None:

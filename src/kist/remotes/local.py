@@ -8,7 +8,7 @@ from __future__ import annotations
 import bisect
 import os
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Set
 from typing import Any
 
 from kist.base import parallel
@@ -182,7 +182,7 @@ class FolderRemote:
         source = self.store(target.algorithm)
         return copy_objects(oids, source, target, workers=workers, progress=progress, phase=phase)
 
-    def beyond(self, needed: Collection[str], algorithm: str) -> garbage.Listing:
+    def beyond(self, needed: Set[str], algorithm: str) -> garbage.Listing:
         """Returns what the folder holds besides `needed`; one that is not there holds nothing."""
         if os.path.lexists(self.path) and not os.path.isdir(self.path):
             raise self._not_folder()

@@ -16,7 +16,6 @@ from kist.errors import InputError
 from kist.repo import projects
 from kist.repo.named import Scope
 from kist.repo.repository import NoRepositoryError, find_root
-from kist.repo.transfers import open_remote
 from kist.repo.unneeded import EVERYTHING, GRACE_S, Plan, Rules, Source, plan_removal
 from kist.store.loose import remove_staging
 
@@ -89,6 +88,8 @@ def collect_garbage(
     _check(options)
     remote = None
     if options.cloud or options.not_in_remote:
+        from kist.repo.transfers import open_remote  # most clean-ups are of the cache alone
+
         remote, note = open_remote(repository, options.remote)
         repository.notes += [note] if note else []
     sources = [Source(repository, options.scope._replace(stash=True), ""), *_others(repository, options)]

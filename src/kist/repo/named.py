@@ -10,10 +10,7 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from kist.base import atomic
-from kist.base.progress import SilentProgress
-from kist.errors import FormatError, InputError, KistError, StorageError
-from kist.formats.manifest import member_oids
+from kist.errors import FormatError, InputError
 from kist.formats.metafile import parse_metafile
 from kist.formats.records import LEGACY_MD5, MD5, Digest
 from kist.repo.collect import (
@@ -28,11 +25,9 @@ from kist.repo.collect import (
     read_stages,
     stage_of_metafile,
 )
-from kist.store.loose import LooseStore, ObjectCorruptError, ObjectMissingError, remove_staging
 
 if TYPE_CHECKING:
     from kist.git.repository import GitRepository
-    from kist.remotes.base import Remote
     from kist.repo.repository import Repository
 
 PARAMS_FILE = "params.yaml"
@@ -53,12 +48,6 @@ class UnrecordedError(FormatError):
     """A metafile tracks something without saying which content it has. `kist add` or `kist commit` mends it."""
 
     code = "metafile-without-hash"
-
-
-class RemoteUnreadError(StorageError):
-    """A remote could not be read when something was looked for in it."""
-
-    code = "remote-unread"
 
 
 class UnreadableFolderError(FormatError):
@@ -155,6 +144,7 @@ def commits_in(git: GitRepository, scope: Scope) -> list[str]:
     chosen: dict[str, None] = {}
     if scope.commits:
         chosen.update(dict.fromkeys(git.all_commits(reflogs=scope.past)))
+    sorted_count = len(chosen)
     if scope.date is not None:
         since = _day_start(scope.date)
         chosen.update(dict.fromkeys(sha for sha, time_s in git.dated_commits() if time_s >= since))
@@ -169,8 +159,7 @@ def commits_in(git: GitRepository, scope: Scope) -> list[str]:
         chosen.update(dict.fromkeys(git.experiment_commits()))
     if scope.stash:
         chosen.update(dict.fromkeys(git.stash_commits()))
-    is_sorted = scope.commits and not (scope.experiments or scope.stash)
-    return list(chosen) if is_sorted or len(chosen) < 2 else git.newest_first(chosen)
+    return list(chosen) if len(chosen) in (sorted_count, 0, 1) else git.newest_first(chosen)
 
 
 def _day_start(date: str) -> float:
@@ -405,81 +394,3 @@ def _is_single(path: str) -> bool:
 
 def _lock_of(path: str) -> str:
     return posixpath.join(posixpath.dirname(path), LOCK_FILE)
-
-
-# Manifests
-
-
-def objects_of(repository: Repository, digest: Digest, *, remotes: Sequence[Remote] = ()) -> set[str]:
-    """Returns the ids of the objects that a digest needs: itself, and the members of a directory.
-
-    Args: remotes: where a manifest is looked for that the cache lacks or holds damaged.
-
-    Raises:
-        ObjectMissingError, ObjectCorruptError, ManifestError: the manifest can be read nowhere.
-    """
-    if not digest.is_dir:
-        return {digest.value}
-    failures: list[KistError] = []
-    found = read_members(
-        repository.store_for(digest.algorithm),
-        [digest.value],
-        remotes=remotes,
-        staging=staging_path(repository),
-        on_failure=lambda oid, error: failures.append(error),
-    )
-    for _, members in found:
-        return members | {digest.value}
-    raise failures[0]
-
-
-def staging_path(repository: Repository) -> str:
-    """Returns the path of a folder for what is read from remotes and not kept."""
-    return os.path.join(repository.dvc_dir, "tmp", "kist", atomic.temp_name())
-
-
-def read_members(
-    store: LooseStore,
-    manifests: Iterable[str],
-    *,
-    remotes: Sequence[Remote] = (),
-    staging: str,
-    on_failure: Callable[[str, KistError], None],
-) -> Iterator[tuple[str, set[str]]]:
-    """Yields (manifest's id, ids of its members) in no order, one manifest in memory at a time.
-
-    Args:
-        remotes: asked in turn, in one request each, for manifests that the store lacks or holds damaged.
-        staging: a folder that may be made for what remotes send; it is gone afterwards.
-        on_failure: called for each manifest that can be read nowhere, with why.
-    """
-    failed: dict[str, KistError] = {}
-    for oid in manifests:
-        try:
-            members = member_oids(store.read(oid), name=oid)
-        except (ObjectMissingError, ObjectCorruptError, FormatError) as error:
-            failed[oid] = error
-            continue
-        yield oid, members
-    for remote in remotes:
-        if not failed:
-            break
-        copies = LooseStore(staging, store.algorithm)
-        try:
-            got = remote.receive(set(failed), copies, workers=1, progress=SilentProgress(), phase="Reading")
-            for oid in got.copied:
-                try:
-                    members = member_oids(copies.read(oid), name=oid)
-                except FormatError:
-                    continue
-                del failed[oid]
-                yield oid, members
-        except KistError as error:
-            failed = dict.fromkeys(failed, error)
-        except OSError as error:
-            cause = RemoteUnreadError(f"cannot read remote '{remote.name}': {error.strerror}")
-            failed = dict.fromkeys(failed, cause)
-        finally:
-            remove_staging(staging)
-    for oid, failure in failed.items():
-        on_failure(oid, failure)

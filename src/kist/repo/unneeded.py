@@ -9,25 +9,24 @@ import functools
 import itertools
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base.listing import unpack_stat
 from kist.base.progress import Progress
 from kist.errors import FormatError, KistError
+from kist.formats.manifest import member_oids
 from kist.formats.records import LEGACY_MD5, MD5
 from kist.remotes.base import Remote
 from kist.repo import projects
 from kist.repo.collect import WorkspaceSource
+from kist.repo.members import Versions, read_manifests, staging_path
 from kist.repo.named import (
     Named,
     Scope,
     UnreadableFolderError,
     named,
-    read_members,
-    staging_path,
 )
-from kist.repo.transfers import open_remote
 from kist.store import garbage
 from kist.store.garbage import Leftover
 from kist.store.links import SYMLINK
@@ -113,7 +112,7 @@ class Place(NamedTuple):
     cache_dir: str
     remote: Remote | None
 
-    def beyond(self, needed: Collection[str], algorithm: str) -> garbage.Listing:
+    def beyond(self, needed: Set[str], algorithm: str) -> garbage.Listing:
         """Returns what is there besides `needed`."""
         if self.remote is not None:
             return self.remote.beyond(needed, algorithm)
@@ -200,6 +199,7 @@ class _Planner:
         self._needed: dict[str, set[str]] = {algorithm: set() for algorithm in _ALGORITHMS}
         self._unread: dict[Id, tuple[Source, Named]] = {}
         self._why: dict[Id, tuple[str, str, str]] = {}
+        self._versions = Versions()
         self._temps: list[str] = []
         self._skipped: list[str] = []
 
@@ -244,11 +244,13 @@ class _Planner:
     def _read_manifests(self, source: Source, manifests: dict[str, dict[str, Named]]) -> None:
         """Adds the members of manifests that the cache has; notes the others."""
         for algorithm, wanted in manifests.items():
-            needed = self._needed[algorithm]
             store = LooseStore(self._own.cache_dir, algorithm)
             note = functools.partial(self._note_unread, source, algorithm, wanted)
-            for _, members in read_members(store, wanted, staging="", on_failure=note):
-                needed |= members
+            for oid, data in read_manifests(store, wanted, staging="", on_failure=note):
+                try:
+                    self._needed[algorithm] |= self._versions.news(_key(source, wanted[oid]), data, name=oid)
+                except FormatError as error:
+                    note(oid, error)
 
     def _note_unread(
         self, source: Source, algorithm: str, wanted: dict[str, Named], oid: str, error: KistError
@@ -266,14 +268,19 @@ class _Planner:
                     continue
                 store = LooseStore(self._own.cache_dir, algorithm)
                 staging = staging_path(self._own)
-                for oid, members in read_members(
+                for oid, data in read_manifests(
                     store, wanted, remotes=self._remotes(source), staging=staging, on_failure=_ignore
                 ):
-                    self._needed[algorithm] |= members
+                    try:
+                        self._needed[algorithm] |= member_oids(data, name=oid)
+                    except FormatError:
+                        continue
                     del self._unread[algorithm, oid]
 
     def _remotes(self, source: Source) -> list[Remote]:
         """Returns the remotes to ask for manifests: the one of the command, the default one, all others."""
+        from kist.repo.transfers import open_remote  # most caches have what they need
+
         settings = source.repository.settings
         default = settings.default_remote()
         names = [default.name] if default is not None else []
@@ -362,20 +369,24 @@ class _Planner:
 
     def _explain(self, pending: set[Id]) -> None:
         """Finds for each object the path and the newest commit of all history that names it."""
+        # Of a directory all versions were compared with, and may differ from, one that is needed.
+        versions = Versions() if self._rules.not_in_remote else self._versions
         for source in self._sources:
             if not pending:
                 return
             scope = EVERYTHING._replace(workspace=self._rules.not_in_remote, past=True)
             items = iter(named(source.repository, scope, on_damage=_ignore))
             while pending and (batch := list(itertools.islice(items, _VERSIONS_AT_ONCE))):
-                self._explain_by(source, batch, pending)
+                self._explain_by(source, batch, versions, pending)
 
-    def _explain_by(self, source: Source, batch: Sequence[Named], pending: set[Id]) -> None:
+    def _explain_by(
+        self, source: Source, batch: Sequence[Named], versions: Versions, pending: set[Id]
+    ) -> None:
         members: dict[Id, list[str]] = {}
         for algorithm in _ALGORITHMS:
             # Of a directory that is needed all members are.
             wanted = {
-                item.digest.value
+                item.digest.value: item
                 for item in batch
                 if item.digest.is_dir
                 and item.digest.algorithm == algorithm
@@ -384,9 +395,13 @@ class _Planner:
             store = LooseStore(self._own.cache_dir, algorithm)
             remotes = [place.remote for place in self._places if place.remote is not None]
             staging = staging_path(self._own)
-            for oid, found in read_members(
+            for oid, data in read_manifests(
                 store, wanted, remotes=remotes, staging=staging, on_failure=_ignore
             ):
+                try:
+                    found = versions.news(_key(source, wanted[oid]), data, name=oid)
+                except FormatError:
+                    continue
                 members[algorithm, oid] = [other for other in found if (algorithm, other) in pending]
         for item in batch:
             algorithm, value = item.digest
@@ -428,9 +443,13 @@ class _Planner:
             remotes = [place.remote] if place.remote is not None else []
             store = LooseStore(self._own.cache_dir, algorithm)
             staging = staging_path(self._own)
-            for oid, members in read_members(
+            for oid, data in read_manifests(
                 store, manifests, remotes=remotes, staging=staging, on_failure=_ignore
             ):
+                try:
+                    members = member_oids(data, name=oid)
+                except FormatError:
+                    continue
                 for member in members:
                     if (algorithm, member) in found:
                         stays.setdefault((algorithm, member), stays[algorithm, oid])
@@ -488,6 +507,10 @@ def _symbolic_links(root: str) -> Iterator[str]:
                         pending.append(entry.path)
         except (PermissionError, FileNotFoundError):
             continue
+
+
+def _key(source: Source, item: Named) -> str:
+    return f"{source.label}\0{item.digest.algorithm}\0{item.path}"
 
 
 def _size(store: LooseStore, oid: str) -> int | None:
