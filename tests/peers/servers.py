@@ -244,3 +244,42 @@ def make_bucket(peer: S3Peer, name: str) -> None:
         aws_secret_access_key=peer.secret,
     )
     client.create_bucket(Bucket=name)
+
+
+class SshPeer(NamedTuple):
+    """A running SSH server: where it listens, a key that it takes, and its own key as known_hosts has it."""
+
+    port: int
+    key: Path
+    known_host: str
+    config: Path
+
+
+@contextlib.contextmanager
+def sshd(folder: Path) -> Iterator[SshPeer]:
+    """Runs OpenSSH's server for the user that runs the tests, by key; as root, for others by password as well."""
+    server = system_program("sshd")
+    for name in ("host", "user"):
+        subprocess.run(
+            [system_program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)],
+            check=True,
+        )
+    (folder / "authorized").write_text((folder / "user.pub").read_text())
+    port = free_port()
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.makedirs("/run/sshd", exist_ok=True)
+    config = folder / "sshd_config"
+    config.write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile {folder}/sshd.pid\n"
+        f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM {'yes' if is_root else 'no'}\n"
+        f"PasswordAuthentication {'yes' if is_root else 'no'}\nPermitRootLogin prohibit-password\n"
+        "MaxStartups 100\nSubsystem sftp internal-sftp\n"
+    )
+    argv = [server, "-D", "-e", "-f", str(config)]
+    with running(argv, log=folder / "sshd.log", is_ready=lambda: listens(port)):
+        known = f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}"
+        (folder / "ssh_config").write_text(
+            f"Host *\n  UserKnownHostsFile {folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n  IdentitiesOnly yes\n"
+        )
+        yield SshPeer(port, folder / "user", known, folder / "ssh_config")

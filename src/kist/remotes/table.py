@@ -30,6 +30,7 @@ BACKENDS = {
     "https": Backend("kist.remotes.http"),
     "s3": Backend("kist.remotes.s3", "s3"),
     "oss": Backend("kist.remotes.s3", "s3"),
+    "ssh": Backend("kist.remotes.ssh"),
     "webdav": Backend("kist.remotes.webdav"),
     "webdavs": Backend("kist.remotes.webdav"),
 }
