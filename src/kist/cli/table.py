@@ -90,19 +90,11 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
             Command("fetch", "Get data from a remote into the cache."),
             Command("pull", "Get data from a remote into the workspace."),
             Command("push", "Send data to a remote."),
-        ),
-    ),
-    (
-        "Help",
             Command("gc", "Remove data that nothing needs.", domain_exit_code=255),
         ),
     ),
     (
-        "Beside Git",
-        (
-            Command("install", "Make Git's hooks and merges take care of data."),
-            Command("resolve", "Finish a merge in which both sides changed the same data."),
-            Command("git-hook", "What Git's hooks and its merge driver call."),
+        "Help",
         (
             Command("version", "Show the version and what this system can do.", aliases=("doctor",)),
             Command(
