@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from kist.repo.settings import ConfigPaths
 
 
+NOTICES = 3
+"""Notes on old spellings in metafiles that are shown without `-v`."""
+
+
 class Context:
     """One run of one command.
 
@@ -92,6 +96,17 @@ class Context:
                 wait_for_lock=self.wait_for_lock,
             )
         return self._repository
+
+    def warn_of_old_spellings(self) -> None:
+        """Warns of what metafiles say that is not what it was, each once; of many, without `-v`, of the first ones."""
+        notices = list(self._repository.notices) if self._repository is not None else []
+        shown = notices if self.verbose or len(notices) <= NOTICES + 1 else notices[:NOTICES]
+        for notice in shown:
+            self.console.warn(notice)
+        if len(shown) < len(notices):
+            self.console.warn(
+                f"{len(notices) - len(shown)} more notes on old spellings; give `-v` to see them"
+            )
 
     def close(self) -> None:
         """Lets the repository write what it wants to remember."""

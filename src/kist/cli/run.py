@@ -86,6 +86,7 @@ def _run(words: list[str], state: _State) -> int:
     try:
         return module.run(args, context)
     finally:
+        context.warn_of_old_spellings()
         context.close()
 
 

@@ -94,6 +94,9 @@ class Source(Protocol):
     def option_style(self) -> OptionStyle:
         """Returns how mappings in commands become options, as the configuration says."""
 
+    def notice(self, lines: Sequence[str]) -> None:
+        """Takes what a person should know about old spellings in a metafile."""
+
 
 class WorkspaceSource:
     """The files on disk. Folders that are outputs of metafiles above them are not entered."""
@@ -161,6 +164,10 @@ class WorkspaceSource:
         """Returns how mappings in commands become options, as the configuration says."""
         return _option_style(self._repository)
 
+    def notice(self, lines: Sequence[str]) -> None:
+        """Keeps what a person should know, each line once."""
+        self._repository.notices.update(dict.fromkeys(lines))
+
 
 class CommitSource:
     """The files of one commit."""
@@ -212,6 +219,9 @@ class CommitSource:
     def option_style(self) -> OptionStyle:
         """Returns how mappings in commands become options, as the configuration says."""
         return _option_style(self._repository)
+
+    def notice(self, lines: Sequence[str]) -> None:
+        """Does nothing: what a commit says cannot be mended."""
 
 
 def _option_style(repository: Repository) -> OptionStyle:
@@ -295,7 +305,10 @@ def read_stages(source: Source, path: str) -> list[Stage]:
         raise FormatError(f"cannot read '{path}': it is missing")
     if posixpath.basename(path) == PIPELINE_FILE:
         return _pipeline_stages(source, path, data)
-    return [stage_of_metafile(path, parse_metafile(data, name=path))]
+    metafile = parse_metafile(data, name=path)
+    if metafile.notices:
+        source.notice(metafile.notices)
+    return [stage_of_metafile(path, metafile)]
 
 
 def stage_of_metafile(path: str, metafile: Metafile) -> Stage:
@@ -329,6 +342,7 @@ def _pipeline_stages(source: Source, path: str, data: bytes) -> list[Stage]:
 
     stages = []
     pipeline = parse_dvcyaml(data, name=path)
+    source.notice(pipeline.notices)
     for resolved in resolve(pipeline, directory=directory, read=read, options=source.option_style()):
         locked = lock.stages.get(resolved.name) if lock is not None else None
         wdir = posixpath.normpath(posixpath.join(directory, resolved.wdir))

@@ -85,6 +85,8 @@ class Repository:
         self.environ: Mapping[str, str] = environ or {}
         self.notes: list[str] = []
         """Lines to tell the person that are no errors."""
+        self.notices: dict[str, None] = {}
+        """What old spellings in the metafiles of the workspace mean now, a line each, in the order they were met."""
         self._config_paths = config_paths
         self._wait_s = None if wait_for_lock else WAIT_S
         self._settings: Settings | None = None
