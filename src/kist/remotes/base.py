@@ -5,7 +5,7 @@ Not here: which objects are needed and in which order they go (transfer). Implem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Protocol
 
 from kist.base.progress import Progress
@@ -68,3 +68,15 @@ class Remote(Protocol):
 
     def address(self, oid: str, algorithm: str) -> str:
         """Returns where an object lies, as a person would look for it."""
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yields the keys below a prefix that ends in "/", such as `runs/`: what lies beside the objects."""
+
+    def read_key(self, key: str) -> bytes:
+        """Returns a small value."""
+
+    def write_key(self, key: str, data: bytes) -> None:
+        """Writes a small value; it is there whole or not at all."""
+
+    def close(self) -> None:
+        """Ends connections."""

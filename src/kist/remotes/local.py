@@ -8,15 +8,16 @@ from __future__ import annotations
 import bisect
 import os
 import time
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Iterator, Set
 from typing import Any
 
-from kist.base import parallel
+from kist.base import atomic, parallel
 from kist.base.listing import STAT_SIZE, UNTRUSTED, list_directory, unpack_stat
 from kist.base.parallel import Emit
 from kist.base.progress import Progress
 from kist.base.shell import shell_line
 from kist.errors import MissingError, StorageError
+from kist.formats.records import MD5
 from kist.remotes.base import SizeOf
 from kist.store import garbage
 from kist.store.copying import CopyOutcome, copy_objects
@@ -195,6 +196,27 @@ class FolderRemote:
     def address(self, oid: str, algorithm: str) -> str:
         """Returns the path of an object."""
         return self.store(algorithm).path(oid)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yields the keys below a prefix that ends in "/"."""
+        for folder, _, names in os.walk(os.path.join(self.path, prefix)):
+            for name in sorted(names):
+                if not atomic.is_temp_name(name):
+                    yield os.path.relpath(os.path.join(folder, name), self.path).replace(os.sep, "/")
+
+    def read_key(self, key: str) -> bytes:
+        """Returns a small value."""
+        with open(os.path.join(self.path, key), "rb") as stream:
+            return stream.read()
+
+    def write_key(self, key: str, data: bytes) -> None:
+        """Writes a small value, whole or not at all."""
+        path = os.path.join(self.path, key)
+        self.store(MD5).make_folder(os.path.dirname(path))
+        atomic.write_file(path, data)
+
+    def close(self) -> None:
+        """Does nothing: a folder has no connections."""
 
 
 def _pack(prefix: str, records: dict[str, bytes]) -> FolderRow:

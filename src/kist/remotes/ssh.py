@@ -95,7 +95,9 @@ class SshStorage:
                 argv += ["-o", "BatchMode=yes"]
         if password is not None:
             argv += ["-o", "NumberOfPasswordPrompts=1"]
-        return Login(self.name, [*argv, "-s", "--", self._host], place.environ, password, passphrase, _TIMEOUT_S)
+        return Login(
+            self.name, [*argv, "-s", "--", self._host], place.environ, password, passphrase, _TIMEOUT_S
+        )
 
     def _secret(self, what: str, given: str | None) -> str | None:
         place = self._place

@@ -6,7 +6,7 @@ Not here: what commands do with them (one module a verb), and the environment (h
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from kist.base import parallel
@@ -87,6 +87,8 @@ class Repository:
         """Lines to tell the person that are no errors."""
         self.notices: dict[str, None] = {}
         """What old spellings in the metafiles of the workspace mean now, a line each, in the order they were met."""
+        self.ask: Callable[[str], str] | None = None
+        """Asks the person for a secret, given the question; None where nobody can be asked."""
         self._config_paths = config_paths
         self._wait_s = None if wait_for_lock else WAIT_S
         self._settings: Settings | None = None

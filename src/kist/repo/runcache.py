@@ -1,4 +1,4 @@
-"""Moves the history of stage runs (`runs/` in the cache) to and from a folder remote.
+"""Moves the history of stage runs (`runs/` in the cache) to and from a remote.
 
 Not here: its records (pipeline.runcache), the objects that they name. Implements docs/spec/run-cache.md.
 """
@@ -6,15 +6,16 @@ Not here: its records (pipeline.runcache), the objects that they name. Implement
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
-from kist.formats.records import MD5
 from kist.pipeline.runcache import RunCache
-from kist.remotes.local import FolderRemote
 from kist.repo.transfers import open_remote
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
+
+_KEY = re.compile(r"runs/([0-9a-f]{2})/\1[0-9a-f]{62}/[0-9a-f]{64}")
 
 
 def run_cache(repository: Repository) -> RunCache:
@@ -28,15 +29,16 @@ def copy_runs(repository: Repository, remote: str | None, *, is_push: bool) -> i
     Raises: OSError.
     """
     target, _ = open_remote(repository, remote)
-    assert isinstance(target, FolderRemote)
-    here, there = run_cache(repository), RunCache(target.path, target.store(MD5).shared_group)
-    source, destination = (here, there) if is_push else (there, here)
-    copied = 0
-    for ids in source.ids():
-        path = destination.path(ids)
-        if os.path.exists(path):
-            continue
-        with open(source.path(ids), "rb") as stream:
-            destination.write(path, stream.read())
-        copied += 1
-    return copied
+    own = run_cache(repository)
+    here = {f"runs/{ids.key[:2]}/{ids.key}/{ids.value}": ids for ids in own.ids()}
+    there = {key for key in target.keys("runs/") if _KEY.fullmatch(key)}
+    wanted = sorted(here.keys() - there if is_push else there - here.keys())
+    for key in wanted:
+        if is_push:
+            with open(own.path(here[key]), "rb") as stream:
+                target.write_key(key, stream.read())
+        else:
+            path = os.path.join(repository.cache_dir, *key.split("/"))
+            own.write(path, target.read_key(key))
+    target.close()
+    return len(wanted)

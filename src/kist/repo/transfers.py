@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from kist.base.shell import shell_line
-from kist.errors import ConfigError, FormatError
+from kist.errors import FormatError
 from kist.formats.records import LEGACY_MD5, MD5
 from kist.remotes.base import Remote
 from kist.remotes.local import FolderRemote
@@ -19,12 +18,6 @@ from kist.transfer import plan
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
-
-
-class RemoteKindError(ConfigError):
-    """The remote's address is of a kind that this version cannot speak to."""
-
-    code = "remote-kind"
 
 
 class Scope(NamedTuple):
@@ -50,25 +43,42 @@ class TransferResult(NamedTuple):
     size_bytes: int
 
 
-def open_remote(repository: Repository, name: str | None) -> tuple[Remote, str | None]:
+def open_remote(
+    repository: Repository, name: str | None, *, jobs: int | None = None
+) -> tuple[Remote, str | None]:
     """Returns a remote, and one line to tell the person when it was chosen for them.
 
-    Args: name: None for the default; where there is none and only one remote exists, that one.
+    Args:
+        name: None for the default; where there is none and only one remote exists, that one.
+        jobs: how many requests at once, instead of what the remote's options or the pace say.
 
     Raises:
-        NoRemoteError, UnknownRemoteError, RemoteKindError.
+        NoRemoteError, UnknownRemoteError, RemoteKindError, ExtraMissingError.
     """
     remote, is_assumed = repository.settings.choose_remote(name)
+    note = f"using remote '{remote.name}', the only one" if is_assumed else None
     if remote.scheme != "local":
-        raise RemoteKindError(
-            f"cannot use remote '{remote.name}': this version knows folders only, and its address is '{remote.url}'",
-            hint=shell_line("kist", "remote", "modify", remote.name, "url", "FOLDER"),
+        from kist.remotes.storage import Place  # a folder needs none of it
+        from kist.remotes.table import open_storage
+        from kist.transfer.stored import StorageRemote
+
+        options = {option: remote.text(option) or "" for option in remote.options}
+        place = Place(
+            remote.name,
+            remote.location,
+            remote.scheme,
+            options,
+            repository.environ,
+            repository.ask,
+            repository.notes.append,
         )
+        limit = jobs or remote.integer("jobs")
+        return StorageRemote(open_storage(place), index=repository.index, jobs=limit), note
     is_shared = repository.settings.shared_group or remote.text("shared") == "group"
     found = FolderRemote(
         remote.name, remote.url, remote.location, index=repository.index, shared_group=is_shared
     )
-    return found, f"using remote '{remote.name}', the only one" if is_assumed else None
+    return found, note
 
 
 def wanted_outputs(
@@ -181,7 +191,7 @@ def transfer(
     for name, by_algorithm in grouped.items():
         if not is_push and remote is None and _are_here(repository, by_algorithm):
             continue  # without a need nobody asks for a remote
-        target, note = open_remote(repository, name)
+        target, note = open_remote(repository, name, jobs=jobs)
         notes += [note] if note else []
         names.append(target.name)
         if not is_push and isinstance(target, FolderRemote):
@@ -199,4 +209,5 @@ def transfer(
                 for _, oid, why in done.failed:
                     if why == "corrupt":
                         store.quarantine(oid)
+        target.close()
     return TransferResult(moved, failed, names, size), notes

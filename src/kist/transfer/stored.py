@@ -9,14 +9,22 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 
 from kist.base import atomic, digests
 from kist.base.listing import pack_stat, settle
 from kist.base.progress import Phase, Progress
 from kist.formats.records import MD5
 from kist.remotes.base import SizeOf
-from kist.remotes.storage import Body, Item, Storage, StorageFailedError, StorageMissingError
+from kist.remotes.storage import (
+    Body,
+    Item,
+    Storage,
+    StorageFailedError,
+    StorageMissingError,
+    StorageRefusedError,
+)
+from kist.store import garbage
 from kist.store.copying import CopyOutcome
 from kist.store.loose import OBJECT_MODE, LooseStore, remove_staging
 from kist.store.statindex import FolderRow, StatIndex
@@ -456,6 +464,83 @@ class StorageRemote:
             shown.advance(0, length)
 
         engine.run(work, ranges.missing(), done, meanwhile=ranges.hash_on)
+
+    # Clean-up
+
+    def beyond(self, needed: Set[str], algorithm: str) -> garbage.Listing:
+        """Returns what the service holds besides `needed`.
+
+        Raises: StorageRefusedError: it cannot list.
+        """
+        base = _base(algorithm)
+        engine = self._engine()
+        found: dict[str, Item] = {}
+        if self.storage.abilities.flat:
+            items = engine.attempt(lambda: list(self.storage.list(base)))
+            found = {oid: item for item in items if (oid := oid_of(item.key, base)) is not None}
+        else:
+
+            def note(_: str, items: list[Item]) -> None:
+                found.update((oid, item) for item in items if (oid := oid_of(item.key, base)) is not None)
+
+            engine.run(
+                lambda prefix: engine.attempt(lambda: list(self.storage.list(f"{base}{prefix}/"))),
+                _PREFIXES,
+                note,
+            )
+        leftovers = [
+            garbage.Leftover(oid, found[oid].size, int((found[oid].modified_s or 0) * 1e9))
+            for oid in sorted(found.keys() - needed)
+        ]
+        return garbage.Listing(leftovers, [])
+
+    def remove(self, oids: Iterable[str], algorithm: str, *, progress: Progress, phase: str) -> None:
+        """Removes objects: manifests first, and no file while a manifest could not be removed."""
+        asked = sorted(oids)
+        at_once = self.storage.abilities.deletes
+        if asked and not at_once:
+            raise StorageRefusedError(f"remote '{self.name}' cannot delete: its kind has no way to")
+        with progress.phase(phase, len(asked)) as shown:
+            for group in (
+                [oid for oid in asked if oid.endswith(".dir")],
+                [oid for oid in asked if not oid.endswith(".dir")],
+            ):
+                engine = self._engine()
+                batches = [group[at : at + at_once] for at in range(0, len(group), at_once)]
+
+                def work(batch: list[str], engine: Engine = engine) -> None:
+                    keys = [key_of(oid, algorithm) for oid in batch]
+                    engine.attempt(lambda: self.storage.delete(keys))
+
+                def done(batch: list[str], _: None) -> None:
+                    shown.advance(len(batch))
+
+                engine.run(work, batches, done)
+
+    def address(self, oid: str, algorithm: str) -> str:
+        """Returns where an object lies, as a person would look for it."""
+        return f"{self.url.rstrip('/')}/{key_of(oid, algorithm)}"
+
+    # Beside the objects
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yields the keys below a prefix that ends in "/"."""
+        engine = self._engine()
+        for item in engine.attempt(lambda: list(self.storage.list(prefix))):
+            yield item.key
+
+    def read_key(self, key: str) -> bytes:
+        """Returns a small value."""
+        return self._engine().attempt(lambda: b"".join(self.storage.read(key)))
+
+    def write_key(self, key: str, data: bytes) -> None:
+        """Writes a small value."""
+        body = Body.of(data, md5=hashlib.md5(data, usedforsecurity=False).digest())
+        self._engine().attempt(lambda: self.storage.write(key, body))
+
+    def close(self) -> None:
+        """Ends connections."""
+        self.storage.close()
 
 
 class _Ranges:
