@@ -41,6 +41,14 @@ def warm(library: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[War
     server.close()
 
 
+@pytest.fixture(scope="session")
+def holder(library: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """Another one, whose command stands still while others run."""
+    server = Warm(library, str(tmp_path_factory.mktemp("holder")))
+    yield server
+    server.close()
+
+
 def _quick_folder() -> str | None:
     """Memory where there is plenty: the power cuts are computed, so a real disk would only make syncs slow."""
     if (
@@ -53,11 +61,11 @@ def _quick_folder() -> str | None:
 
 
 @pytest.fixture
-def arena(library: str, warm: Warm) -> Iterator[Arena]:
+def arena(library: str, warm: Warm, holder: Warm) -> Iterator[Arena]:
     """An empty arena, removed afterwards."""
     base = tempfile.mkdtemp(prefix="kist-crash-", dir=_quick_folder())
     os.chmod(base, 0o755)
     try:
-        yield Arena(base, library, warm)
+        yield Arena(base, library, warm, holder)
     finally:
         remove_tree(base)

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from .power import power_cut
-from .shim import WRITING, Record, Shim, Switches
-from .warm import Warm
+from .shim import SYNCING, WRITING, Record, Shim, Switches
+from .warm import Running, Warm, WarmResult
 
 TIMEOUT_S = 60.0
 KIST = (sys.executable, "-P", "-m", "kist.cli.main")
@@ -57,9 +57,15 @@ class Arena:
     run; `work/home` is their home directory.
     """
 
-    def __init__(self, base: str, library: str, warm: Warm | None = None) -> None:
-        """Args: warm: runs kist where a whole process of its own is not needed."""
+    def __init__(self, base: str, library: str, warm: Warm | None = None, holder: Warm | None = None) -> None:
+        """Makes its folders.
+
+        Args:
+            warm: runs kist where a whole process of its own is not needed.
+            holder: another one, for a command that is stopped while others run.
+        """
         self._warm = warm
+        self._holder = holder
         self.base = os.path.realpath(base)
         self.work = os.path.join(self.base, "work")
         self.repo = os.path.join(self.work, "repo")
@@ -166,11 +172,20 @@ class Arena:
                 environ=self._whole_environment(switches, environ),
                 timeout_s=timeout_s,
             )
-            return Result(
-                ended.status, ended.out.decode("utf-8", "replace"), ended.err.decode("utf-8", "replace")
-            )
+            return result_of(ended)
         process = self.start(argv, switches=switches, cwd=cwd, environ=environ, before=before)
         return finish(process, timeout_s=timeout_s)
+
+    def stop(self, argv: Sequence[str], call: int, *, timeout_s: float = TIMEOUT_S) -> Running | None:
+        """Starts kist and returns it stopped before one of its changing calls; None where it ended before that."""
+        assert self._holder is not None and tuple(argv[: len(KIST)]) == KIST
+        switches = Switches(kill_at=call, signal=signal.SIGSTOP)
+        environ = self._whole_environment(switches, None)
+        running = self._holder.start(argv[len(KIST) :], cwd=self.repo, environ=environ)
+        if running.stops(timeout_s):
+            return running
+        running.finish(timeout_s)
+        return None
 
     def _whole_environment(self, switches: Switches | None, more: Mapping[str, str] | None) -> dict[str, str]:
         environment = self.environment() | dict(more or {})
@@ -201,6 +216,11 @@ class Arena:
     def snapshot(self) -> Snapshot:
         """Returns everything below `work`."""
         return snapshot(self.work)
+
+
+def result_of(ended: WarmResult) -> Result:
+    """Returns the result of a forked command as that of one of its own."""
+    return Result(ended.status, ended.out.decode("utf-8", "replace"), ended.err.decode("utf-8", "replace"))
 
 
 def finish(process: subprocess.Popen[bytes], *, timeout_s: float = TIMEOUT_S) -> Result:
@@ -384,7 +404,7 @@ def for_each_kill(
     repeatable: bool = True,
     enough: int = 1000,
 ) -> Report:
-    """Kills the command before each of its changing calls in turn, checks, and lets the same command repair.
+    """Kills the command before each of its changing calls in turn (syncs apart, see `_is_moment`), checks, and lets the same command repair.
 
     Args:
         arena: in the state before the command; it is in that state again at the end.
@@ -403,7 +423,8 @@ def for_each_kill(
     assert result.status == 0, f"the undisturbed run failed: {result}"
     calls = arena.shim.calls()
     assert calls > 0, "the command changes nothing"
-    moments = [r.call for r in arena.shim.log() if r.phase == "B" and (not torn or r.name in WRITING)][::step]
+    begun = [record for record in arena.shim.log() if record.phase == "B"]
+    moments = [record.call for record in begun if _is_moment(record, calls, torn=torn, cut=cut)][::step]
     arena.restore()
     assert arena.run(argv).status == 0
     new = arena.snapshot()
@@ -424,6 +445,16 @@ def for_each_kill(
         problems += [Problem(call, what, describe(log, arena.work)) for what in found]
     arena.restore()
     return Report(calls, runs, problems)
+
+
+def _is_moment(record: Record, calls: int, *, torn: bool, cut: str) -> bool:
+    """Says whether a kill before this call leaves something that a kill before another one does not.
+
+    A sync changes nothing that a kill could leave: killed before it or after it is the same, but for a power cut.
+    """
+    if torn:
+        return record.name in WRITING
+    return bool(cut) or record.name not in SYNCING or record.call == calls
 
 
 def _repair(arena: Arena, argv: Sequence[str], new: Snapshot, matters: Keep) -> list[str]:

@@ -17,6 +17,8 @@ _SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shim.c")
 _STATE_SIZE = 4096
 WRITING = frozenset({"write", "pwrite", "writev", "pwritev", "copy_file_range", "sendfile", "clone"})
 """Calls that a torn kill can leave half done."""
+SYNCING = frozenset({"fsync", "syncfs"})
+"""Calls that change nothing but what a power cut leaves."""
 
 
 class NoCompilerError(AssertionError):

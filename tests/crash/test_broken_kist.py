@@ -6,11 +6,10 @@ import re
 
 import pytest
 
-from . import worlds
 from .harness import KIST, Arena, after_power_cut, finish, for_each_kill
 from .invariants import is_lasting
 from .shim import Record, Switches
-from .test_commands import CASES, checker
+from .test_commands import CASES, Case, checker, named
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -48,17 +47,19 @@ def calls(log: list[Record]) -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("command", [("add", "data", "model.bin"), ("commit", "-f")])
-def test_a_forked_command_makes_the_same_calls_as_one_that_starts_cold(
-    arena: Arena, command: tuple[str, ...]
-) -> None:
-    worlds.edited(arena)
+@named(CASES)
+def test_a_forked_command_makes_the_same_calls_as_one_that_starts_cold(arena: Arena, case: Case) -> None:
+    case.prepare(arena)
+    argv = (*KIST, *case.argv)
+    # The cold one is so slow that the files are no longer fresh when it looks at them; an hour later they never are.
+    later = Switches(log=True, clock_s=3600)
     arena.save()
     arena.restore()  # both runs find the same files with other inode numbers than the stat index knows
-    assert arena.kist(*command, switches=Switches(log=True)).status == 0
+    forked = arena.run(argv, switches=later)
     warm = calls(arena.shim.log())
     arena.restore()
-    assert finish(arena.start((*KIST, *command), switches=Switches(log=True))).status == 0
+    started = finish(arena.start(argv, switches=later))
     cold = calls(arena.shim.log())
+    assert forked == started
     assert warm == cold
-    assert len(warm) > 20
+    assert len(warm) > 5

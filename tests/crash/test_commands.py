@@ -64,7 +64,7 @@ def by_link(
 
 
 def bare_git(arena: Arena) -> None:
-    arena.git("init", "-q")
+    arena.git("init", "-q", "--template=")
     worlds.put(arena, ONE)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 from collections.abc import Callable
 
 import pytest
 
 from . import worlds
-from .harness import KIST, Arena, finish, kill_group, remove_tree
+from .harness import KIST, TIMEOUT_S, Arena, remove_tree, result_of
 from .invariants import CACHE, REMOTE, false_objects, md5, objects, unbacked_metafiles
 from .shim import Switches
 
@@ -84,15 +83,12 @@ def test_a_file_that_changes_while_it_is_added_never_makes_a_false_object(
     problems = []
     for call in range(1, arena.shim.calls() + 1, 2):
         arena.restore()
-        process = arena.start(argv, switches=Switches(kill_at=call, signal=signal.SIGSTOP))
-        _, status = os.waitpid(process.pid, os.WUNTRACED)
-        if os.WIFSTOPPED(status):
-            change(arena.path(SOURCE))
-            os.killpg(process.pid, signal.SIGCONT)
-            result = finish(process)
-        else:
-            kill_group(process)
+        running = arena.stop(argv, call)
+        if running is None:
             continue
+        change(arena.path(SOURCE))
+        running.go_on()
+        result = result_of(running.finish(TIMEOUT_S))
         state = arena.snapshot()
         found = false_objects(state)
         if result.crashed():

@@ -19,6 +19,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
+STOPPED = 1 << 16
+"""What the server answers when a command was stopped by a signal; no exit status is that large."""
+
 
 class WarmResult(NamedTuple):
     """How a forked command ended; a negative status is the signal that ended it."""
@@ -29,21 +32,28 @@ class WarmResult(NamedTuple):
 
 
 class Warm:
-    """The client's side: starts the server and asks it for runs."""
+    """The client's side: starts the server at the first request, and asks it for one run after another."""
 
     def __init__(self, library: str, folder: str) -> None:
-        """Args: folder: where the outputs of the runs are written."""
+        """Args: folder: where the outputs of the runs are written; made if needed."""
+        self._library = library
         self._out = os.path.join(folder, "out")
         self._err = os.path.join(folder, "err")
         self._pending = b""
-        search = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-        self._server = subprocess.Popen(
-            [sys.executable, "-P", os.path.abspath(__file__)],
-            env=search | {"LC_ALL": "C.UTF-8", "LD_PRELOAD": library},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self._server: subprocess.Popen[bytes] | None = None
+        os.makedirs(folder, exist_ok=True)
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._server is None:
+            search = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+            self._server = subprocess.Popen(
+                [sys.executable, "-P", os.path.abspath(__file__)],
+                env=search | {"LC_ALL": "C.UTF-8", "LD_PRELOAD": self._library},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+        return self._server
 
     def run(
         self, arguments: Sequence[str], *, cwd: str, environ: Mapping[str, str], timeout_s: float
@@ -53,6 +63,10 @@ class Warm:
         Raises:
             AssertionError: it did not end within `timeout_s`, and was killed with its group.
         """
+        return self.start(arguments, cwd=cwd, environ=environ).finish(timeout_s)
+
+    def start(self, arguments: Sequence[str], *, cwd: str, environ: Mapping[str, str]) -> Running:
+        """Starts `kist`; the next request has to wait until it has been finished or killed."""
         request = {
             "arguments": list(arguments),
             "cwd": cwd,
@@ -60,25 +74,17 @@ class Warm:
             "out": self._out,
             "err": self._err,
         }
-        stdin = self._server.stdin
+        stdin = self._started().stdin
         assert stdin is not None
         stdin.write(json.dumps(request).encode() + b"\n")
         stdin.flush()
-        pid = self._answer(None)
+        pid = self.answer(None)
         assert pid is not None
-        status = self._answer(timeout_s)
-        if status is None:
-            try:
-                os.killpg(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it ended at the last moment
-            self._answer(None)
-            raise AssertionError(f"kist {' '.join(arguments)} did not end within {timeout_s:.0f} s")
-        return WarmResult(status, _read(self._out), _read(self._err))
+        return Running(self, pid)
 
-    def _answer(self, timeout_s: float | None) -> int | None:
+    def answer(self, timeout_s: float | None) -> int | None:
         """Returns the next number from the server, or None after the timeout."""
-        stdout = self._server.stdout
+        stdout = self._started().stdout
         assert stdout is not None
         while b"\n" not in self._pending:
             if not select.select([stdout], [], [], timeout_s)[0]:
@@ -89,12 +95,62 @@ class Warm:
         line, _, self._pending = self._pending.partition(b"\n")
         return int(line)
 
+    def outputs(self) -> tuple[bytes, bytes]:
+        """Returns what the last run wrote to its two outputs."""
+        return _read(self._out), _read(self._err)
+
     def close(self) -> None:
         """Ends the server."""
-        assert self._server.stdin is not None and self._server.stdout is not None
-        self._server.stdin.close()
-        self._server.wait()
-        self._server.stdout.close()
+        if self._server is not None:
+            assert self._server.stdin is not None and self._server.stdout is not None
+            self._server.stdin.close()
+            self._server.wait()
+            self._server.stdout.close()
+
+
+class Running:
+    """A forked command that has not ended, or not been asked for its end.
+
+    Attributes:
+        pid: of the command, which leads a process group of its own.
+    """
+
+    def __init__(self, warm: Warm, pid: int) -> None:
+        self._warm = warm
+        self._status: int | None = None
+        self.pid = pid
+
+    def stops(self, timeout_s: float) -> bool:
+        """Waits until the command is stopped by a signal, or ends; says whether it is stopped."""
+        self._status = self._warm.answer(timeout_s)
+        assert self._status is not None, "neither stopped nor ended"
+        return self._status == STOPPED
+
+    def go_on(self) -> None:
+        """Lets the stopped command go on."""
+        os.killpg(self.pid, signal.SIGCONT)
+
+    def finish(self, timeout_s: float) -> WarmResult:
+        """Waits for the end.
+
+        Raises:
+            AssertionError: it did not come within `timeout_s`; the command has been killed with its group.
+        """
+        if self._status in (None, STOPPED):
+            self._status = self._warm.answer(timeout_s)
+        if self._status is None:
+            self.kill()
+            raise AssertionError(f"process {self.pid} did not end within {timeout_s:.0f} s")
+        return WarmResult(self._status, *self._warm.outputs())
+
+    def kill(self) -> None:
+        """Kills the command with its group, if it still lives, and waits for its end."""
+        while self._status in (None, STOPPED):
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it ended at the last moment
+            self._status = self._warm.answer(None)
 
 
 def _read(path: str) -> bytes:
@@ -104,7 +160,7 @@ def _read(path: str) -> bytes:
 
 def serve() -> None:
     """Answers requests until the input ends; in a forked child, returns when the command is done."""
-    requests: BinaryIO = os.fdopen(os.dup(0), "rb", buffering=0)
+    requests: BinaryIO = os.fdopen(os.dup(0), "rb")
     answers = os.dup(1)
     empty = os.open(os.devnull, os.O_RDWR)
     os.dup2(empty, 0)
@@ -119,7 +175,10 @@ def serve() -> None:
             _become(json.loads(line))
             return
         os.write(answers, b"%d\n" % pid)
-        _, status = os.waitpid(pid, 0)
+        _, status = os.waitpid(pid, os.WUNTRACED)
+        while os.WIFSTOPPED(status):
+            os.write(answers, b"%d\n" % STOPPED)
+            _, status = os.waitpid(pid, os.WUNTRACED)
         os.write(answers, b"%d\n" % os.waitstatus_to_exitcode(status))
     os._exit(0)
 
@@ -137,7 +196,11 @@ def _import_everything() -> None:
 
 
 def _become(request: dict[str, object]) -> None:
-    """Turns the forked child into the requested command and runs it; leaves by SystemExit."""
+    """Turns the forked child into the requested command, runs it and ends the process.
+
+    The interpreter is not taken down: that would touch, and so copy, every page that the server has filled. A test
+    compares the calls of each command with those of a cold start, which is taken down.
+    """
     os.setsid()
     for target, name in ((1, "out"), (2, "err")):
         opened = os.open(str(request[name]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -152,7 +215,11 @@ def _become(request: dict[str, object]) -> None:
     ctypes.CDLL(None).kist_shim_start()
     from kist.cli.main import entry
 
-    entry()
+    try:
+        entry()
+    except SystemExit as end:
+        assert isinstance(end.code, int)
+        os._exit(end.code)
 
 
 if __name__ == "__main__":

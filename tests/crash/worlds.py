@@ -35,7 +35,7 @@ def both_versions() -> dict[str, bytes]:
 
 def empty(arena: Arena, link: str = "copy") -> None:
     """Makes a repository with a cache link type and a default remote, and nothing in it."""
-    arena.git("init", "-q")
+    arena.git("init", "-q", "--template=")  # without the sample hooks, which would be copied for every run
     arena.must("init", "-q")
     with open(arena.path(".dvc/config"), "w") as stream:
         stream.write(f"[core]\n    remote = store\n[cache]\n    type = {link}\n")
