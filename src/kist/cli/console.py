@@ -120,9 +120,14 @@ class Console:
         """Returns `text` in styles (red, green, yellow, blue, cyan, bold, dim) if stdout is coloured."""
         return _painted(text, styles) if self._out_colour else text
 
+    @property
+    def is_answered(self) -> bool:
+        """Says whether somebody sits at the terminal who can be asked."""
+        return bool(sys.stdin and sys.stdin.isatty())
+
     def confirm(self, question: str) -> bool:
         """Returns whether the person answered yes; False when stdin is not a terminal."""
-        if not sys.stdin or not sys.stdin.isatty():
+        if not self.is_answered:
             return False
         while True:
             self.erase_progress()
@@ -136,12 +141,21 @@ class Console:
             if answer.strip().lower() in ("n", "no"):
                 return False
 
+    def ask(self, question: str) -> str | None:
+        """Returns the line that the person typed; None when stdin is not a terminal, or has ended."""
+        if not self.is_answered:
+            return None
+        self.erase_progress()
+        self._err.write(f"{visible(question)} ")
+        self._err.flush()
+        return sys.stdin.readline() or None
+
     def ask_secret(self, prompt: str) -> str:
         """Returns what the person typed without showing it.
 
         Raises: NoTerminalError when there is nobody to ask.
         """
-        if not sys.stdin or not sys.stdin.isatty():
+        if not self.is_answered:
             raise NoTerminalError(prompt)
         import getpass  # pulls in termios; only prompts need it
 

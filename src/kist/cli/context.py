@@ -95,6 +95,8 @@ class Context:
                 environ=self.environ,
                 wait_for_lock=self.wait_for_lock,
             )
+            if self.console.is_answered:
+                self._repository.ask = self.console.ask_secret
         return self._repository
 
     def warn_of_old_spellings(self) -> None:

@@ -148,5 +148,5 @@ def _asked(place: Place) -> str | None:
             hint=f"kist remote modify --local {place.name} password PASSWORD",
         )
     return place.ask(
-        f"Enter a password for '{place.options.get('user', place.name)}' on remote '{place.name}': "
+        f"Enter a password for '{place.options.get('user', place.name)}' on remote '{place.name}'"
     )

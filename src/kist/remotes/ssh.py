@@ -108,7 +108,7 @@ class SshStorage:
                 f"cannot use remote '{self.name}': its {what} has to be asked for, and there is no terminal",
                 hint=f"kist remote modify --local {self.name} {what} {what.upper()}",
             )
-        return place.ask(f"Enter a {what} for '{self._user or self._host}' on remote '{self.name}': ")
+        return place.ask(f"Enter a {what} for '{self._user or self._host}' on remote '{self.name}'")
 
     def _connection(self) -> Connection:
         """Returns one of the connections, made when it is first needed, and again when it broke."""

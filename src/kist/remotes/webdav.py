@@ -230,7 +230,7 @@ def _credentials(place: Place) -> dict[str, str]:
                 f"cannot use remote '{place.name}': its password has to be asked for, and there is no terminal",
                 hint=f"kist remote modify --local {place.name} password PASSWORD",
             )
-        password = place.ask(f"Enter a password for '{user}' on remote '{place.name}': ")
+        password = place.ask(f"Enter a password for '{user}' on remote '{place.name}'")
     if user is None or password is None:
         return {}
     text = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
