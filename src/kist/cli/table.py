@@ -94,6 +94,14 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         ),
     ),
     (
+        "Beside Git",
+        (
+            Command("install", "Make Git's hooks and merges take care of data."),
+            Command("resolve", "Finish a merge in which both sides changed the same data."),
+            Command("git-hook", "What Git's hooks and its merge driver call."),
+        ),
+    ),
+    (
         "Help",
         (
             Command("version", "Show the version and what this system can do.", aliases=("doctor",)),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kist.base import atomic
 from kist.errors import InputError
 from kist.repo import projects
+from kist.repo.merging import refuse_unfinished
 from kist.repo.named import Scope
 from kist.repo.repository import NoRepositoryError, find_root
 from kist.repo.unneeded import EVERYTHING, GRACE_S, Plan, Rules, Source, plan_removal
@@ -81,11 +82,12 @@ def collect_garbage(
         ask: called afterwards, while no lock is held; None when the answer was given before.
 
     Raises:
-        NoScopeError, GarbageRefusedError, ProjectLostError, CannotRemoveError, and of remotes.
+        NoScopeError, MergeUnfinishedError, GarbageRefusedError, ProjectLostError, CannotRemoveError, and of remotes.
 
     Holds: an object that the scope names stays; a kill leaves objects that nothing names, for the next run.
     """
     _check(options)
+    refuse_unfinished(repository, "remove unneeded data")
     remote = None
     if options.cloud or options.not_in_remote:
         from kist.repo.transfers import open_remote  # most clean-ups are of the cache alone

@@ -17,7 +17,7 @@ from kist.formats.records import LEGACY_MD5, MD5, Digest
 from kist.remotes.base import Remote
 from kist.repo.collect import Out, Stage
 from kist.repo.data import Look, algorithm_of, digest_of, is_as_recorded, look_at, readable_tree
-from kist.repo.targets import meant_stages, shown_stage
+from kist.repo.targets import Selected, meant_stages, shown_stage
 from kist.repo.transfers import Scope, needs_by_remote, open_remote, wanted_outputs
 from kist.store.loose import ObjectCorruptError, ObjectMissingError
 from kist.store.presence import Presence
@@ -193,6 +193,16 @@ def cloud_status(
     Raises: KistError, OSError.
     """
     items = wanted_outputs(repository, targets, scope=scope, with_deps=with_deps, recursive=recursive)
+    return compare_with_remotes(repository, items, remote=remote)
+
+
+def compare_with_remotes(
+    repository: Repository, items: Sequence[Selected], *, remote: str | None
+) -> tuple[dict[str, str], list[str], list[str]]:
+    """Returns what `cloud_status` returns, for chosen outputs.
+
+    Raises: KistError, OSError.
+    """
     chosen = repository.settings.default_remote()
     default = chosen.name if chosen is not None else None
     grouped = needs_by_remote(items, default=default, named=remote, is_push=True)

@@ -56,6 +56,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         else:
             console.info(f"Cache and remote '{', '.join(names)}' are in sync.")
         return 1 if context.quiet and flat else 0
+    _warn_unfinished(context)
     found, looked_at = status(
         repository,
         args.targets,
@@ -76,6 +77,16 @@ def run(args: argparse.Namespace, context: Context) -> int:
     else:
         console.info("Data and pipelines are up to date.")
     return 1 if context.quiet and found else 0
+
+
+def _warn_unfinished(context: Context) -> None:
+    from kist.repo.merging import unfinished, unfinished_words
+
+    repository = context.repository()
+    paths = unfinished(repository)
+    if paths:
+        context.console.warn(unfinished_words(repository, paths))
+        context.console.hint("kist resolve")
 
 
 def _print_change(context: Context, change: Any) -> None:
