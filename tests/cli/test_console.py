@@ -389,6 +389,37 @@ def test_progress_on_a_terminal_is_one_line_that_goes_away() -> None:
     assert after.endswith((b"between\r\n", b"\r\x1b[K"))
 
 
+_FORKING = """
+import warnings
+from kist.base.parallel import run_requests
+from kist.cli import render_progress
+warnings.simplefilter("error")  # Python 3.12 and newer warn of a fork beside threads
+steps = []
+class Watched(render_progress._Ticker):
+    def start(self):
+        super().start()
+        steps.append("there")
+    def stop(self):
+        super().stop()
+        steps.append("gone")
+render_progress._Ticker = Watched
+with context.progress.phase("Hashing data", files=2) as phase:
+    seen = run_requests(lambda request, emit: steps[-1], [1, 2], workers=2, on_progress=phase.advance)
+    assert seen == ["gone", "gone"], seen
+    phase.advance(1, 0)
+    assert steps[-1] == "there", steps
+    phase.advance(1, 0)
+assert steps.count("there") == 2 and steps[-1] == "gone", steps
+phase.advance(1, 0)
+assert steps[-1] == "gone", steps
+"""
+
+
+def test_the_ticker_is_away_while_workers_are_forked() -> None:
+    result = with_command(_FORKING.strip(), "root", "--progress", "json")
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.mark.parametrize("words", [("-q",), ("--progress", "none")])
 def test_progress_on_a_terminal_can_be_turned_off(words: tuple[str, ...]) -> None:
     assert _on_terminal(_PHASES, *words) == b""

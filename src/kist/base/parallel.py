@@ -24,6 +24,7 @@ Handler = Callable[[Any, Emit], Any]
 """Does one request and returns a value that `marshal` can carry."""
 
 _HEADER = struct.Struct("<I")
+_MOMENT_S = 0.1
 
 
 class WorkerDiedError(StorageError):
@@ -97,7 +98,10 @@ class Workers:
             self._kill()
 
     def map(self, requests: Sequence[Any], *, on_progress: Emit) -> list[Any]:
-        """Returns the answers in the order of `requests`; each worker takes the next one when it is free."""
+        """Returns the answers in the order of `requests`; each worker takes the next one when it is free.
+
+        Args: on_progress: also called, with zeros, when no worker has said anything for a moment.
+        """
         answers: list[Any] = [None] * len(requests)
         pending = iter(range(len(requests)))
         active: dict[int, int] = {}
@@ -106,7 +110,10 @@ class Workers:
                 self._give(child, pending, requests, active)
                 selector.register(child.reader, selectors.EVENT_READ, child)
             while active:
-                for key, _ in selector.select():
+                ready = selector.select(_MOMENT_S)
+                if not ready:
+                    on_progress(0, 0)
+                for key, _ in ready:
                     child = key.data
                     message = self._receive(child)
                     if message[0] == "progress":

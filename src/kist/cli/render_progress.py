@@ -3,7 +3,8 @@
 Not here: what is counted (the operations do that, through kist.base.progress).
 
 A ticker thread draws ten times a second, so that the line lives also while one slow step runs, and `advance` is two
-additions. It writes with `os.write`, never through a buffered stream whose lock a fork could copy.
+additions. It pauses while the process forks: a fork copies the locks of other threads as they are held, but not the
+threads, of which Python 3.12 and newer warn. The next `advance`, with which waiting for workers begins, brings it back.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from functools import cache
 from typing import TYPE_CHECKING
 
 from kist.base.progress import SilentProgress
@@ -62,6 +64,7 @@ class _Snapshot:
 class _ShownProgress:
     def __init__(self, view: _LineView | _JsonView) -> None:
         self._view = view
+        _pause_at_forks()
 
     def phase(self, name: str, files: int | None = None, size_bytes: int | None = None) -> Phase:
         return _ShownPhase(self._view, name, files, size_bytes)
@@ -81,12 +84,14 @@ class _ShownPhase:
         self.started = time.monotonic()
         self._samples = [(self.started, 0, 0)]
         self._view = view
-        self._end_ticker: Callable[[], None] | None = None
+        self._ticker = _Ticker(self._show, first_after_s=view.first_after_s, every_s=view.every_s)
 
     def advance(self, files: int = 0, size_bytes: int = 0) -> None:
         # No lock: CPython switches threads only at calls and backward jumps, so that none falls inside an addition.
         self.files += files
         self.size_bytes += size_bytes
+        if self._ticker.is_paused:
+            self._ticker.resume()
 
     def speed(self, now: float) -> tuple[float, float]:
         """Returns files and bytes a second over the last seconds."""
@@ -97,35 +102,94 @@ class _ShownPhase:
         span = max(now - then, 1e-3)
         return (self.files - files) / span, (self.size_bytes - size_bytes) / span
 
+    def _show(self) -> None:
+        self._view.show(_Snapshot(self, time.monotonic()))
+
     def __enter__(self) -> _ShownPhase:
-        import threading  # only where progress is shown
-
-        ended = threading.Event()
-
-        def tick() -> None:
-            wait_s = self._view.first_after_s
-            while not ended.wait(wait_s):
-                self._view.show(_Snapshot(self, time.monotonic()))
-                wait_s = self._view.every_s
-
-        ticker = threading.Thread(target=tick, name="kist-progress", daemon=True)
-
-        def end() -> None:
-            ended.set()
-            ticker.join()
-
         self._view.begin(_Snapshot(self, time.monotonic()))
-        ticker.start()
-        self._end_ticker = end
+        self._ticker.start()
+        _ticking.append(self._ticker)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._end_ticker is not None:
-            self._end_ticker()
-            self._end_ticker = None
+        if self._ticker in _ticking:  # not in a process that was forked from this one
+            _ticking.remove(self._ticker)
+            self._ticker.stop()
             self._view.end(_Snapshot(self, time.monotonic(), finished=kind is None))
+
+
+class _Ticker:
+    """Calls something at intervals from a thread of its own.
+
+    Attributes:
+        is_paused: there is no thread for now.
+    """
+
+    def __init__(self, tick: Callable[[], None], *, first_after_s: float, every_s: float) -> None:
+        import threading  # only where progress is shown
+
+        self._tick = tick
+        self._every_s = every_s
+        self._next = time.monotonic() + first_after_s
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.is_paused = False
+
+    def start(self) -> None:
+        """Begins, or goes on where it paused."""
+        import threading
+
+        self._ended.clear()
+        self._thread = threading.Thread(target=self._run, name="kist-progress", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ended.wait(max(self._next - time.monotonic(), 0)):
+            self._tick()
+            self._next = time.monotonic() + self._every_s
+
+    def stop(self) -> None:
+        """Returns when the thread is gone."""
+        self.is_paused = False
+        if self._thread is not None:
+            self._ended.set()
+            self._thread.join()
+            self._thread = None
+
+    def pause(self) -> None:
+        """Stops until `resume`."""
+        self.stop()
+        self.is_paused = True
+
+    def resume(self) -> None:
+        """Goes on after a pause, and does nothing at other times; any thread may call it."""
+        with self._lock:
+            if self.is_paused:
+                self.is_paused = False
+                self.start()
+
+
+_ticking: list[_Ticker] = []
+"""The tickers of the phases that are open."""
+
+
+@cache
+def _pause_at_forks() -> None:
+    """Sees to it, once, that no ticker is there while the process forks, and none ever in the process that begins."""
+
+    def pause() -> None:
+        for ticker in _ticking:
+            ticker.pause()
+
+    def end() -> None:
+        for ticker in _ticking:
+            ticker.is_paused = False
+        _ticking.clear()
+
+    os.register_at_fork(before=pause, after_in_child=end)
 
 
 class _LineView:

@@ -105,3 +105,20 @@ def test_no_worker_outlives_a_failure() -> None:
     for pid in pids:
         with pytest.raises(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
+
+
+def test_who_waits_for_silent_workers_is_called_now_and_then() -> None:
+    reader, writer = os.pipe()
+    calls: list[tuple[int, int]] = []
+
+    def handler(request: Any, emit: Emit) -> Any:
+        return os.read(reader, 1)  # silent until the caller was called
+
+    def on_progress(files: int, size_bytes: int) -> None:
+        calls.append((files, size_bytes))
+        os.write(writer, b"go")
+
+    assert sorted(run_requests(handler, [1, 2], workers=2, on_progress=on_progress)) == [b"g", b"o"]
+    assert calls[0] == (0, 0)
+    os.close(reader)
+    os.close(writer)
