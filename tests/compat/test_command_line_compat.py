@@ -21,6 +21,7 @@ pytestmark = pytest.mark.compat
 _NOT_OF_DVC = {
     "help",
     "completion",
+    "resolve",
 }  # the first is ours; the second knows more shells, and is compared by hand
 _LATER = {("cache", "migrate")}
 
@@ -88,7 +89,7 @@ def known(parser: CommandParser) -> set[str]:
 def test_every_option_and_subcommand_of_dvc_is_known(name: str, real_dvc: RealDvc, tmp_path: Path) -> None:
     parser = command_parser(name)
     text = real_dvc.run([name, "--help"], str(tmp_path), environment(tmp_path)).stdout
-    assert "--help" in options_in(text)
+    assert "--quiet" in options_in(text)
     assert options_in(text) <= known(parser)
     choice = re.search(r"^usage: dvc \S+ .*\{([\w,-]+)\} \.\.\.$", text, re.MULTILINE)
     for child in choice.group(1).split(",") if choice else ():
