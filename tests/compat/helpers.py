@@ -336,6 +336,17 @@ def chmod(path: str, mode: int, *, cwd: str = "repo") -> Action:
     return act
 
 
+def own_empty_file(path: str, *, cwd: str = "repo") -> Action:
+    """Returns a step that makes sure that Kist gave the workspace an empty file of its own, not a link (F59)."""
+
+    def act(world: World) -> None:
+        found = os.lstat(world.path(cwd, path))
+        if world.tool == KIST:
+            assert (stat.S_ISREG(found.st_mode), found.st_size, found.st_nlink) == (True, 0, 1), path
+
+    return act
+
+
 def forget_stat_caches() -> Action:
     """Returns a step after which no tool remembers what it hashed."""
 

@@ -15,12 +15,18 @@ from .helpers import (
     forget_stat_caches,
     git,
     make_folder,
+    own_empty_file,
     replace,
+    symlink,
     tool,
     write,
 )
 
 _ALL = tool("checkout", stdout="as lines")
+_FILE = tool("checkout file.txt", stdout="as lines")
+
+# With symlinks DVC links an empty file too; a write into one would then be a write into all of them.
+_F59 = "fault F59: an empty file is never a link"
 
 RESTORED = (
     case("nothing to do", "tracked", _ALL),
@@ -46,6 +52,87 @@ RESTORED = (
         git("checkout -q HEAD~1"),
         _ALL,
     ),
+    case(
+        "a version without the outputs, added here",
+        "tracked",
+        tool("add file.txt data"),
+        git("checkout -q HEAD~1"),
+        _ALL,
+    ),
+    case(
+        "a version without the outputs, checked out here",
+        "tracked",
+        delete("file.txt", "data/a.txt"),
+        tool("checkout"),
+        git("checkout -q HEAD~1"),
+        _ALL,
+    ),
+    case(
+        "a version without the outputs, after a checkout with nothing to do",
+        "tracked",
+        tool("checkout"),
+        git("checkout -q HEAD~1"),
+        _ALL,
+    ),
+    case(
+        "a version without the output, checked out here and made anew",
+        "tracked",
+        delete("file.txt"),
+        tool("checkout"),
+        dvc("config cache.type hardlink"),
+        tool("checkout --relink file.txt"),
+        git("checkout -q HEAD~1"),
+        _ALL,
+    ),
+    case(
+        "a version without the output, edited since",
+        "tracked",
+        tool("add file.txt data"),
+        write("data/mine", "mine\n"),
+        write("file.txt", "mine\n"),
+        git("checkout -q HEAD~1"),
+        _ALL,
+        _ALL,
+    ),
+    case("a metafile that is gone", "tracked", tool("add data"), delete("data.dvc"), _ALL, _ALL),
+    case("a metafile that is gone, for a target", "tracked", tool("add data"), delete("data.dvc"), _FILE),
+    case("empty folders", "tracked", make_folder("data/void/below"), make_folder("data/sub/void"), _ALL),
+    case(
+        "empty folders, a target beside them",
+        "tracked",
+        make_folder("data/void"),
+        tool("checkout data/a.txt", stdout="as lines"),
+    ),
+    case(
+        "an empty folder as a target",
+        "tracked",
+        make_folder("data/void"),
+        tool("checkout data/void", stdout="as lines"),
+    ),
+    case(
+        "a folder that another version emptied",
+        "tracked",
+        delete("data/sub/b.txt", "data/sub/c.txt"),
+        tool("add data"),
+        commit("less"),
+        _ALL,
+        git("checkout -q v1"),
+        _ALL,
+        git("checkout -q main"),
+        _ALL,
+    ),
+    case(
+        "an empty folder where a member was", "tracked", delete("data/a.txt"), make_folder("data/a.txt"), _ALL
+    ),
+    case(
+        "a folder of stored content where a member was",
+        "tracked",
+        delete("data/a.txt"),
+        write("data/a.txt/b", "b\n"),
+        _ALL,
+    ),
+    case("an empty folder where a file was", "tracked", delete("file.txt"), make_folder("file.txt"), _ALL),
+    case("a link that leads nowhere", "tracked", delete("file.txt"), symlink("nowhere", "file.txt"), _ALL),
     case("a lost executable bit", "tracked", chmod("exec.sh", 0o644), _ALL),
     case("an executable bit too many", "tracked", chmod("file.txt", 0o755), _ALL),
     case("a member with an executable bit", "tracked", chmod("data/a.txt", 0o755), _ALL),
@@ -102,6 +189,52 @@ RESTORED = (
 )
 
 OPTIONS = (
+    case(
+        "--summary, all new",
+        "tracked",
+        delete("file.txt", "data"),
+        tool("checkout --summary", stdout="exact"),
+    ),
+    case(
+        "--summary, a folder less",
+        "tracked",
+        delete("data/sub"),
+        dvc("add data"),
+        commit("less"),
+        git("checkout -q v1"),
+        tool("checkout --summary", stdout="exact"),
+        git("checkout -q main"),
+        tool("checkout --summary", stdout="exact"),
+    ),
+    case(
+        "--summary, executable bits",
+        "tracked",
+        chmod("file.txt", 0o755),
+        chmod("exec.sh", 0o644),
+        chmod("data/a.txt", 0o755),
+        tool("checkout --summary", stdout="exact"),
+    ),
+    case(
+        "--summary, data that no metafile names",
+        "tracked",
+        tool("add data file.txt"),
+        git("checkout -q HEAD~1"),
+        tool("checkout --summary", stdout="exact"),
+    ),
+    case(
+        "--summary, kinds changed",
+        "tracked",
+        delete("file.txt", "data"),
+        write("data", "one\n"),
+        write("file.txt/a", "a\n"),
+        tool("checkout --summary", stdout="exact"),
+    ),
+    case(
+        "--summary --relink",
+        "plain",
+        dvc("config cache.type hardlink"),
+        tool("checkout --summary --relink", stdout="exact"),
+    ),
     case("--summary", "two versions", git("checkout -q v1"), tool("checkout --summary", stdout="exact")),
     case("--summary with nothing to do", "tracked", tool("checkout --summary", stdout="exact")),
     case("-q", "tracked", delete("data"), tool("checkout -q", stdout="exact")),
@@ -156,6 +289,9 @@ OPTIONS = (
         "plain",
         dvc("config cache.type symlink"),
         tool("checkout --relink", stdout="as lines"),
+        own_empty_file("data/empty"),
+        except_for=("repo/data/empty",),
+        because=_F59,
     ),
     case(
         "--relink back to copies",
@@ -200,6 +336,37 @@ REFUSED = (
         "two versions",
         write("data/mine", "mine\n"),
         git("checkout -q v1"),
+        tool("checkout", code=255),
+    ),
+    case(
+        "unsaved changes and a missing object",
+        "two versions",
+        write("data/a.txt", "mine\n"),
+        delete(".dvc/cache/files/md5/5b"),
+        git("checkout -q v1"),
+        tool("checkout", code=255),
+    ),
+    case(
+        "unsaved changes beside the targets",
+        "two versions",
+        write("data/a.txt", "mine\n"),
+        git("checkout -q v1"),
+        tool("checkout file.txt exec.sh", stdout="as lines"),
+        tool("checkout data/sub", stdout="as lines"),
+    ),
+    case(
+        "an unsaved folder where a file was",
+        "two versions",
+        delete("file.txt"),
+        write("file.txt/x", "mine\n"),
+        git("checkout -q v1"),
+        tool("checkout", code=255),
+    ),
+    case(
+        "an unsaved folder where a member was",
+        "two versions",
+        delete("data/a.txt"),
+        write("data/a.txt/x", "mine\n"),
         tool("checkout", code=255),
     ),
     case(
@@ -262,6 +429,16 @@ REFUSED = (
         tool("checkout"),
     ),
     case(
+        "two .dvc files that name one output differently",
+        "two versions",
+        write(
+            "b.dvc",
+            "outs:\n- md5: 5bbf5a52328e7439ae6e719dfe712200\n  size: 4\n  hash: md5\n  path: file.txt\n",
+        ),
+        tool("checkout", stdout="as lines"),
+        tool("checkout", stdout="as lines"),
+    ),
+    case(
         "conflict markers in a .dvc file",
         "tracked",
         replace("file.txt.dvc", "outs:", "<<<<<<< ours\nouts:"),
@@ -269,8 +446,19 @@ REFUSED = (
     ),
 )
 
+_MAKES_THE_EMPTY_FILE = ("restored", "an empty member")
+
 LINKS = tuple(
-    case(f"cache.type {kind}: {name}", start, dvc(f"config cache.type {kind}"), commit("links"), *steps)
+    case(
+        f"cache.type {kind}: {name}",
+        start,
+        dvc(f"config cache.type {kind}"),
+        commit("links"),
+        *steps,
+        *([own_empty_file("data/empty")] if name in _MAKES_THE_EMPTY_FILE else []),
+        except_for=("repo/data/empty",) if kind == "symlink" and name in _MAKES_THE_EMPTY_FILE else (),
+        because=_F59 if kind == "symlink" and name in _MAKES_THE_EMPTY_FILE else "",
+    )
     for kind in ("hardlink", "symlink", "copy", "reflink,copy", "hardlink,symlink")
     for name, start, steps in (
         ("restored", "plain", (delete("file.txt", "data"), _ALL)),

@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from kist.base.atomic import TEMP_PREFIX, is_temp_name
@@ -38,6 +38,7 @@ class Listing(NamedTuple):
         links: names of those files that are symbolic links.
         temps: names of temporary files of our own, which are never data.
         specials: (name, what) for each entry that is no file: a FIFO, a socket, a device, a link that leads nowhere.
+        executables: names of files with the owner's x bit.
     """
 
     names: str
@@ -46,6 +47,7 @@ class Listing(NamedTuple):
     links: list[str]
     specials: list[tuple[str, str]]
     temps: list[str]
+    executables: Sequence[str] = ()
 
 
 def pack_stat(result: os.stat_result) -> bytes:
@@ -125,6 +127,7 @@ def _list_open(
     links: list[str] = []
     specials: list[tuple[str, str]] = []
     temps: list[str] = []
+    executables: list[str] = []
     with os.scandir(descriptor) as entries:
         for entry in entries:
             name = entry.name
@@ -147,31 +150,41 @@ def _list_open(
         regular = stat.S_IFREG
         for name, entry in files:
             result = entry.stat(follow_symlinks=False)
-            kind = result.st_mode & 0o170000
+            # One look for most files: regular, without an x bit.
+            kind = result.st_mode & 0o170100
             if kind != regular:
-                if kind != stat.S_IFLNK:
-                    specials.append((name, _KINDS.get(kind, "a special file")))
+                found = _content_of(entry, result, follow_links=follow_links)
+                if isinstance(found, str):
+                    specials.append((name, found))
                     continue
-                if follow_links:
-                    try:
-                        result = entry.stat()
-                    except OSError as error:
-                        specials.append((name, f"a symbolic link that leads nowhere ({error.strerror})"))
-                        continue
-                    if stat.S_ISDIR(result.st_mode):
-                        specials.append((name, "a symbolic link to a directory"))
-                        continue
-                    if not stat.S_ISREG(result.st_mode):
-                        specials.append((name, "a symbolic link to a special file"))
-                        continue
-                links.append(name)
+                if stat.S_ISLNK(result.st_mode):
+                    links.append(name)
+                result = found
+                if result.st_mode & stat.S_IXUSR:
+                    executables.append(name)
             kept.append(name)
             flat += (result.st_ino, result.st_size, result.st_mtime_ns, result.st_ctime_ns)
     try:
         stats = struct.pack(f"<{len(flat)}q", *flat)
     except struct.error:  # an inode above 2**63, or a time beyond the year 2262
         stats = struct.pack(f"<{len(flat)}Q", *[value & _MASK for value in flat])
-    return Listing("\0".join(kept), stats, folders, links, specials, temps)
+    return Listing("\0".join(kept), stats, folders, links, specials, temps, executables)
+
+
+def _content_of(entry: os.DirEntry[str], own: os.stat_result, *, follow_links: bool) -> os.stat_result | str:
+    """Returns the stat of what an entry leads to, or what it is where that has no content."""
+    kind = stat.S_IFMT(own.st_mode)
+    if kind not in (stat.S_IFREG, stat.S_IFLNK):
+        return _KINDS.get(kind, "a special file")
+    if kind == stat.S_IFREG or not follow_links:
+        return own
+    try:
+        result = entry.stat()
+    except OSError as error:
+        return f"a symbolic link that leads nowhere ({error.strerror})"
+    if stat.S_ISDIR(result.st_mode):
+        return "a symbolic link to a directory"
+    return result if stat.S_ISREG(result.st_mode) else "a symbolic link to a special file"
 
 
 def _name_of(item: tuple[str, os.DirEntry[str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,22 +38,26 @@ def changes_json(repository: Repository, result: CheckoutResult) -> dict[str, ob
         kind: [shown(repository, change.path) for change in result.changes if change.kind == kind]
         for kind in ("added", "modified", "deleted")
     }
-    found["files"] = {"made": result.made, "removed": result.removed}
+    found["files"] = {"added": result.added, "modified": result.modified, "removed": result.removed}
     found["missing"] = [repository.shown(path) for path, _ in result.missing]
     found["damaged"] = [repository.shown(path) for path, _ in result.damaged]
     return found
 
 
+def summary_parts(result: CheckoutResult) -> list[str]:
+    """Returns "2 files modified", "1 file added", "1 file deleted": those that are not zero."""
+    numbers = (("modified", result.modified), ("added", result.added), ("deleted", result.removed))
+    return [f"{counted(number)} {word}" for word, number in numbers if number]
+
+
 def summary_line(result: CheckoutResult) -> str:
-    """Returns "3 files added and 1 file deleted", or "" when nothing changed."""
-    parts = []
-    if result.made:
-        kinds = {change.kind for change in result.changes}
-        word = "modified" if kinds == {"modified"} else "added"
-        parts.append(f"{counted(result.made)} {word}")
-    if result.removed:
-        parts.append(f"{counted(result.removed)} deleted")
-    return " and ".join(parts)
+    """Returns "2 files modified, 3 files added and 1 file deleted", or "" when nothing changed."""
+    return sentence(summary_parts(result))
+
+
+def sentence(parts: Sequence[str]) -> str:
+    """Returns "a, b and c"; "" for nothing."""
+    return " and ".join([part for part in (", ".join(parts[:-1]), *parts[-1:]) if part])
 
 
 def counted(number: int) -> str:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base import atomic
+from kist.base.shell import shell_line
 from kist.errors import FormatError, KistError, MissingError, UnsavedError
 from kist.formats.manifest import Tree, TreeFolder, compare_manifests
 from kist.formats.records import LEGACY_MD5, MD5, Digest
@@ -24,17 +25,24 @@ from kist.store import links
 from kist.store.loose import LooseStore, ObjectCorruptError, ObjectMissingError
 from kist.transfer.plan import part
 from kist.workspace.checkout import (
+    Done,
     Plan,
-    UnsavedFilesError,
     apply_plan,
     plan_checkout,
     plan_differences,
-    refuse_unsaved,
+    unsaved_paths,
+    with_empty_folders,
 )
 from kist.workspace.scan import remember
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
+
+
+_NAMED = 5
+"""How many paths a message names."""
+
+_NOTHING = Done(None, [], [], [], 0, 0, 0, 0)
 
 
 class CheckoutIncompleteError(MissingError):
@@ -43,10 +51,10 @@ class CheckoutIncompleteError(MissingError):
     code = "checkout-incomplete"
 
 
-class CheckoutUnsavedError(UnsavedError):
-    """Some data was left as it is, for its content is stored nowhere."""
+class UnsavedFilesError(UnsavedError):
+    """Going on would remove content that no cache has. Save it with `kist commit`, or say `--force`."""
 
-    code = "checkout-unsaved"
+    code = "unsaved-files"
 
 
 class CheckoutOptions(NamedTuple):
@@ -71,36 +79,37 @@ class CheckoutResult(NamedTuple):
 
     Attributes:
         changes: outputs that changed.
-        made, removed: numbers of files.
+        added, modified: numbers of files.
+        removed: number of files, of folders inside of outputs, and of outputs that no metafile names any more.
         missing: (path, object id) of files, or whole outputs, that the cache does not have.
         damaged: the same for objects that were found damaged; they were moved aside.
-        unsaved: one error for each output that was left alone.
+        refused: set where content would have been lost; then nothing was done.
     """
 
     changes: list[OutChange]
-    made: int
+    added: int
+    modified: int
     removed: int
     missing: list[tuple[str, str]]
     damaged: list[tuple[str, str]]
-    unsaved: list[UnsavedFilesError]
+    refused: UnsavedFilesError | None = None
 
     def error(self, repository: Repository, *, allow_missing: bool = False) -> KistError | None:
         """Returns what is to be reported when not everything could be done, or None."""
-        if self.unsaved:
-            if len(self.unsaved) == 1:
-                return self.unsaved[0]
-            return CheckoutUnsavedError(
-                "; ".join(error.message for error in self.unsaved), hint=self.unsaved[0].hint
-            )
+        if self.refused is not None:
+            return self.refused
         gone = self.damaged if allow_missing else [*self.missing, *self.damaged]
         if not gone:
             return None
-        paths = list(dict.fromkeys(repository.shown(path) for path, _ in gone))
-        listed = ", ".join(f"'{path}'" for path in paths[:5]) + (
-            f" and {len(paths) - 5} more" if len(paths) > 5 else ""
-        )
+        listed = _listed([repository.shown(path) for path, _ in gone])
         why = "damaged in the cache" if self.damaged else "missing from the cache"
         return CheckoutIncompleteError(f"cannot check out {listed}: {why}", hint="kist pull")
+
+
+def _listed(paths: Sequence[str]) -> str:
+    different = list(dict.fromkeys(paths))
+    more = f" and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
+    return ", ".join(f"'{path}'" for path in different[:_NAMED]) + more
 
 
 class _Tally:
@@ -108,14 +117,53 @@ class _Tally:
 
     def __init__(self) -> None:
         self.changes: list[OutChange] = []
-        self.made = 0
+        self.added = 0
+        self.modified = 0
         self.removed = 0
         self.missing: list[tuple[str, str]] = []
         self.damaged: list[tuple[str, str]] = []
-        self.unsaved: list[UnsavedFilesError] = []
 
-    def result(self) -> CheckoutResult:
-        return CheckoutResult(self.changes, self.made, self.removed, self.missing, self.damaged, self.unsaved)
+    def result(self, refused: UnsavedFilesError | None = None) -> CheckoutResult:
+        return CheckoutResult(
+            self.changes, self.added, self.modified, self.removed, self.missing, self.damaged, refused
+        )
+
+
+class _Wish(NamedTuple):
+    """One output that is to be checked out; `inners` are the paths inside of it that are meant, none means all."""
+
+    item: Selected
+    inners: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        return self.item.out.path
+
+    @property
+    def digest(self) -> Digest:
+        digest = self.item.out.output.digest
+        assert digest is not None
+        return digest
+
+    def means(self, inner: str) -> bool:
+        """Says whether a path inside of the output is meant."""
+        return not self.inners or any(inner == one or inner.startswith(one + "/") for one in self.inners)
+
+
+class _Task(NamedTuple):
+    """What is to happen to one output.
+
+    Attributes:
+        current: the content that is there.
+        removal: takes away what is in the way: a file where a directory is wanted, or the other way round.
+        plan: None where the manifest that is wanted cannot be read.
+    """
+
+    wish: _Wish
+    look: Look
+    current: Digest | None
+    removal: Plan | None
+    plan: Plan | None
 
 
 def checkout(repository: Repository, targets: Sequence[str], options: CheckoutOptions) -> CheckoutResult:
@@ -143,33 +191,46 @@ def checkout_items(
     is_everything: bool = False,
     left_alone: Collection[str] = (),
 ) -> CheckoutResult:
-    """Checks out chosen outputs; the caller holds the lock.
+    """Checks out chosen outputs; the caller holds the lock. What must be refused is refused before the first write.
 
     Args:
         is_everything: the items are all outputs there are, so that data of no output can go.
         left_alone: paths of outputs whose data stays as it is.
     """
-    wanted = [item for item in items if can_check_out(item.out) and item.out.path not in left_alone]
+    wishes = _wishes(item for item in items if can_check_out(item.out) and item.out.path not in left_alone)
+    asked = [(wish.path, algorithm_of(wish.digest)) for wish in wishes]
+    tasks = [
+        _plan(repository, wish, look, options)
+        for wish, look in zip(wishes, look_at(repository, asked), strict=True)
+    ]
     tally = _Tally()
+    tally.missing += [(item.out.path, "") for item in items if _was_never_recorded(item)]
+    refused = None if options.force else _refusal(repository, tasks)
+    if refused is not None:
+        return tally.result(refused)
     if is_everything:
-        _remove_leftovers(repository, {item.out.path for item in items}, tally, options)
-    for item in items:
-        is_plain = item.stage.metafile is not None and not item.out.is_import and item.out.is_inside
-        if (
-            is_plain
-            and item.out.output.digest is None
-            and item.out.output.use_cache
-            and not item.out.output.files
-        ):
-            tally.missing.append((item.out.path, ""))  # nothing was ever recorded
-    looks = look_at(repository, [(item.out.path, algorithm_of(item.out.output.digest)) for item in wanted])
-    by_path: dict[str, Look] = {}
-    for item, look in zip(wanted, looks, strict=True):
-        look = by_path.get(item.out.path, look)
-        after = _check_out_one(repository, item, look, options, tally)
-        by_path[item.out.path] = after
-    placed.note(repository.index, by_path)
+        _remove_leftovers(repository, {item.out.path for item in items}, tally)
+    for task in tasks:
+        _carry_out(repository, task, options, tally)
     return tally.result()
+
+
+def _wishes(items: Iterable[Selected]) -> list[_Wish]:
+    """Returns one wish a path. Of several metafiles that name one path the last counts, as in DVC."""
+    found: dict[str, _Wish] = {}
+    for item in items:
+        before = found.get(item.out.path)
+        inners: tuple[str, ...] = (item.inner,) if item.inner else ()
+        if before is not None and before.item.stage.address == item.stage.address:
+            inners = (*before.inners, *inners) if before.inners and inners else ()
+        found[item.out.path] = _Wish(item, inners)
+    return list(found.values())
+
+
+def _was_never_recorded(item: Selected) -> bool:
+    output = item.out.output
+    is_plain = item.stage.metafile is not None and not item.out.is_import and item.out.is_inside
+    return is_plain and output.digest is None and output.use_cache and not output.files
 
 
 def can_check_out(out: Out) -> bool:
@@ -179,53 +240,150 @@ def can_check_out(out: Out) -> bool:
     return out.is_inside and output.use_cache and digest is not None and digest.algorithm in (MD5, LEGACY_MD5)
 
 
-def _check_out_one(
-    repository: Repository, item: Selected, look: Look, options: CheckoutOptions, tally: _Tally
-) -> Look:
-    output = item.out.output
-    digest = output.digest
-    assert digest is not None
+def _plan(repository: Repository, wish: _Wish, look: Look, options: CheckoutOptions) -> _Task:
+    """Returns what is to happen to one output; changes nothing."""
+    digest, snapshot = wish.digest, look.snapshot
+    current = digest_of(repository, look, algorithm=digest.algorithm) if snapshot is not None else None
+    place = wish.path if digest.is_dir else os.path.dirname(wish.path)
+    if snapshot is not None and look.is_dir != digest.is_dir:
+        tree = _wanted(repository, wish, Look(wish.path, None, False))
+        plan = plan_checkout(repository.root, place, None, tree) if tree is not None else None
+        return _Task(wish, look, current, _plan_removal(repository, look), plan)
+    plan = Plan(repository.root, place, [], [])
+    relink = options.relink or _lacks_x_bit(wish, look)
+    if current != digest or relink or (snapshot is not None and snapshot.specials):
+        store = repository.store_for(digest.algorithm)
+        item = wish.item._replace(inner=wish.inners[0] if wish.inners else "")
+        quick = quick_plan(repository, item, look, current, store, options) if not relink else None
+        if quick is None:
+            tree = _wanted(repository, wish, look)
+            if tree is None:
+                return _Task(wish, look, current, None, None)
+            quick = plan_checkout(repository.root, place, snapshot, tree, relink=relink)
+        plan = quick
+    if snapshot is not None and look.is_dir:
+        for inner in wish.inners or ("",):
+            plan = with_empty_folders(plan, snapshot, inner)
+    return _Task(wish, look, current, None, plan)
+
+
+def _wanted(repository: Repository, wish: _Wish, look: Look) -> Tree | None:
+    """Returns the tree that is wanted: what is there, with the paths that are meant put in."""
+    store = repository.store_for(wish.digest.algorithm)
+    tree = readable_tree(store, wish.digest, os.path.basename(wish.path))
+    if tree is None or not wish.inners:
+        return tree
+    wanted = current_tree(look)
+    for inner in wish.inners:
+        wanted = _with_part(wanted, part(tree, inner), inner)
+    return wanted
+
+
+def _plan_removal(repository: Repository, look: Look) -> Plan:
+    """Returns the plan by which everything that is there goes."""
+    assert look.snapshot is not None
+    top = look.path if look.is_dir else os.path.dirname(look.path)
+    plan = plan_checkout(repository.root, top, look.snapshot, Tree({}))
+    return with_empty_folders(plan, look.snapshot) if look.is_dir else plan
+
+
+def _lacks_x_bit(wish: _Wish, look: Look) -> bool:
+    output = wish.item.out.output
+    return output.isexec and not wish.digest.is_dir and look.snapshot is not None and not look.is_executable
+
+
+def _x_bits(task: _Task) -> int:
+    """Returns how many files have an x bit that is recorded nowhere: they are told, and keep it, as in DVC."""
+    look, plan = task.look, task.plan
+    if look.snapshot is None or plan is None or task.removal is not None:
+        return 0
+    if not look.is_dir:
+        return int(look.is_executable and not task.wish.item.out.output.isexec and plan.is_empty)
+    if not look.snapshot.executables:
+        return 0
+    made = {folder.path: {*folder.names, *folder.removes} for folder in plan.folders}
+    return sum(
+        task.wish.means(path) and os.path.basename(path) not in made.get(os.path.dirname(path), ())
+        for path in look.snapshot.executables
+    )
+
+
+def _refusal(repository: Repository, tasks: Sequence[_Task]) -> UnsavedFilesError | None:
+    """Returns the error that names all files whose content would be lost, or None where none would."""
+    lost: list[str] = []
+    outputs: list[str] = []
+    for task in tasks:
+        plan = task.removal or task.plan
+        if plan is None or task.plan is None:
+            continue
+        own = _unsaved(repository, task.look, plan)
+        if own:
+            lost += [repository.shown(f"{plan.root}/{path}" if plan.root else path) for path in own]
+            outputs.append(repository.shown(task.wish.path))
+    if not lost:
+        return None
+    named = outputs if len(outputs) <= _NAMED else []
+    keep, drop = shell_line("kist", "commit", *named), shell_line("kist", "checkout", "--force", *named)
+    return UnsavedFilesError(
+        f"cannot check out {_listed(outputs)}: {_listed(lost)} would be lost, "
+        "for the cache does not have that content",
+        hint=f"{keep}    (keeps it), or {drop}    (drops it)",
+    )
+
+
+def _unsaved(repository: Repository, look: Look, plan: Plan) -> list[str]:
+    if not plan.at_risk or look.snapshot is None:
+        return []
+    store = _store_of(repository, look)
+    digests = {bytes.fromhex(oid) for _, oid in plan.at_risk if oid}
+    return unsaved_paths(plan, store, look.snapshot, repository.trust(store).records(digests))
+
+
+def _store_of(repository: Repository, look: Look) -> LooseStore:
+    """Returns the store that holds what is there, if any does."""
+    assert look.snapshot is not None
+    return repository.store_for(look.snapshot.space.partition(":")[0])
+
+
+def _carry_out(repository: Repository, task: _Task, options: CheckoutOptions, tally: _Tally) -> None:
+    wish, look, plan = task.wish, task.look, task.plan
     if look.snapshot is not None:
         atomic.remove_stale(look.snapshot.temps, time.time())
-    store = repository.store_for(digest.algorithm)
-    current = digest_of(repository, look, algorithm=digest.algorithm) if look.snapshot is not None else None
-    is_same = current == digest and (look.snapshot is None or not look.snapshot.specials)
-    if is_same and not options.relink and look.is_executable == (output.isexec and not look.is_dir):
-        return look
-    if digest.is_dir != look.is_dir and look.snapshot is not None:
-        return _replace_kind(repository, item, look, options, tally)
-    plan = quick_plan(repository, item, look, current, store, options)
     if plan is None:
-        folder, name = os.path.split(item.out.path)
-        tree = readable_tree(store, digest, name)
-        if tree is None:
-            _note_unreadable(store, digest.value, item, tally)
-            return look
-        if item.inner:
-            tree = _with_part(current_tree(look), part(tree, item.inner), item.inner)
-        is_other_mode = look.snapshot is not None and not look.is_dir and look.is_executable != output.isexec
-        root = item.out.path if digest.is_dir else folder
-        plan = plan_checkout(
-            repository.root, root, look.snapshot, tree, relink=options.relink or is_other_mode
-        )
-    changed = _apply(repository, item, look, plan, store, options, tally)
-    if changed is None:
-        return look
-    shown = item.out.path + "/" if digest.is_dir else item.out.path
-    if look.snapshot is None:
-        if (changed.snapshot is not None and changed.snapshot.folders) or (plan.is_empty and digest.is_dir):
-            tally.changes.append(OutChange("added", shown))
-    elif current != digest or look.is_executable != (output.isexec and not look.is_dir):
+        _note_unreadable(repository, wish, tally)
+        return
+    before = look
+    if task.removal is not None:
+        removed = _take_away(repository, look, task.removal)
+        tally.removed += removed if look.is_dir else 0
+        before = Look(wish.path, None, False)
+    done = _apply(repository, wish, before, plan, tally)
+    x_bits = _x_bits(task)
+    modified = done.modified + x_bits + (done.relinked if _lacks_x_bit(wish, look) else 0)
+    added = done.added
+    if task.removal is not None and not wish.digest.is_dir:
+        added, modified = 0, modified + added
+    tally.added += added
+    tally.modified += modified
+    tally.removed += done.removed
+    shown = wish.path + "/" if wish.digest.is_dir else wish.path
+    if look.snapshot is None and (added or (wish.digest.is_dir and not plan.file_count())):
+        tally.changes.append(OutChange("added", shown))
+    elif look.snapshot is not None and (added or modified or done.removed or task.removal is not None):
         tally.changes.append(OutChange("modified", shown))
-    return changed
+    if task.current != wish.digest:
+        placed.note(repository.index, [wish.path])
+    elif options.relink:
+        placed.forget(repository.index, wish.path)  # as DVC: files made anew like this are the person's
 
 
-def _note_unreadable(store: LooseStore, oid: str, item: Selected, tally: _Tally) -> None:
+def _note_unreadable(repository: Repository, wish: _Wish, tally: _Tally) -> None:
+    store, oid = repository.store_for(wish.digest.algorithm), wish.digest.value
     if store.has(oid):
         store.quarantine(oid)
-        tally.damaged.append((item.path, oid))
+        tally.damaged.append((wish.item.path, oid))
     else:
-        tally.missing.append((item.path, oid))
+        tally.missing.append((wish.item.path, oid))
 
 
 def _with_part(current: Tree, wanted: Tree, inner: str) -> Tree:
@@ -260,79 +418,40 @@ def _joined(first: TreeFolder, second: TreeFolder) -> TreeFolder:
     return TreeFolder("\0".join(names), b"".join([pairs[name] for name in names]))
 
 
-def _replace_kind(
-    repository: Repository, item: Selected, look: Look, options: CheckoutOptions, tally: _Tally
-) -> Look:
-    """Checks out a directory where a file is, or the other way round: first the old one goes, if it is stored."""
-    removed = remove_output(repository, look, item.out.path, options, tally)
-    if not removed:
-        return look
-    after = _check_out_one(repository, item, Look(item.out.path, None, False), options, tally)
-    if tally.changes and tally.changes[-1].kind == "added":
-        tally.changes[-1] = tally.changes[-1]._replace(kind="modified")
-    return after
-
-
-def remove_output(
-    repository: Repository, look: Look, path: str, options: CheckoutOptions, tally: _Tally
-) -> bool:
-    """Removes what is at `path` if its content is stored, or by force; returns whether it is gone."""
-    store = repository.store_for(look.snapshot.space.partition(":")[0] if look.snapshot is not None else MD5)
-    item_root = path if look.is_dir else os.path.dirname(path)
-    snapshot = look.snapshot
-    if snapshot is None:
-        return True
-    plan = plan_checkout(repository.root, item_root, snapshot, Tree({}))
-    try:
-        if not options.force:
-            at_risk = {bytes.fromhex(oid) for _, oid in plan.at_risk if oid}
-            trusted = repository.trust(store).records(at_risk)
-            refuse_unsaved(plan, store, snapshot, trusted, shown=repository.shown(path))
-    except UnsavedFilesError as error:
-        tally.unsaved.append(error)
-        return False
+def _take_away(repository: Repository, look: Look, plan: Plan) -> int:
+    """Carries out the plan of a removal; returns the number of files, and of folders inside, that are gone."""
+    assert look.snapshot is not None
+    store = _store_of(repository, look)
     done = apply_plan(
-        plan,
-        snapshot,
-        store,
-        link=links.COPY,
-        trusted={},
-        workers=1,
-        progress=repository.progress,
+        plan, look.snapshot, store, link=links.COPY, trusted={}, workers=1, progress=repository.progress
     )
-    tally.removed += done.removed
     if look.is_dir:
         try:
-            os.rmdir(repository.abspath(path))
+            os.rmdir(repository.abspath(look.path))
         except OSError:
             pass  # files that rules exclude stay, and so does their folder
     if done.snapshot is not None:
         remember(done.snapshot, index=repository.index)
-    return not os.path.lexists(repository.abspath(path)) or look.is_dir
+    return done.removed
 
 
-def _remove_leftovers(
-    repository: Repository, paths: set[str], tally: _Tally, options: CheckoutOptions
-) -> None:
+def _remove_leftovers(repository: Repository, paths: set[str], tally: _Tally) -> None:
     """Removes data that an earlier checkout or add put there and that no metafile names any more, if it is stored."""
     for path in placed.recorded(repository.index):
         if path in paths or any(
             path.startswith(other + "/") or other.startswith(path + "/") for other in paths
         ):
             continue
+        placed.forget(repository.index, path)  # what stays now, for it is stored nowhere, is the person's own
         look = look_at(repository, [(path, MD5)])[0]
-        if look.snapshot is not None:
-            quiet = _Tally()
-            gentle = options._replace(force=False)
-            git = repository.git
-            if git is not None and git.is_tracked([repository.abspath(path)]):
-                placed.forget(repository.index, path)
-                continue
-            if not remove_output(repository, look, path, gentle, quiet):
-                continue  # somebody's unsaved work: it is theirs now
-            tally.removed += quiet.removed
+        git = repository.git
+        if look.snapshot is None or (git is not None and git.is_tracked([repository.abspath(path)])):
+            continue
+        plan = _plan_removal(repository, look)
+        if not _unsaved(repository, look, plan):
+            _take_away(repository, look, plan)
+            tally.removed += 1  # as in DVC, whatever it held
             tally.changes.append(OutChange("deleted", path + "/" if look.is_dir else path))
-        placed.forget(repository.index, path)
 
 
 def quick_plan(
@@ -361,30 +480,13 @@ def quick_plan(
     return plan_differences(repository.root, item.out.path, only_now, only_wanted)
 
 
-def _apply(
-    repository: Repository,
-    item: Selected,
-    look: Look,
-    plan: Plan,
-    store: LooseStore,
-    options: CheckoutOptions,
-    tally: _Tally,
-) -> Look | None:
-    """Carries out the plan for one output; returns how it looks after, or None when it was left alone."""
-    output = item.out.output
-    is_dir = output.digest is not None and output.digest.is_dir
-    make_executable = output.isexec and not is_dir
-    shown = repository.shown(item.path)
-    try:
-        if not options.force:
-            at_risk = {bytes.fromhex(oid) for _, oid in plan.at_risk if oid}
-            known = repository.trust(store).records(at_risk)
-            refuse_unsaved(plan, store, look.snapshot, known, shown=shown)
-    except UnsavedFilesError as error:
-        tally.unsaved.append(error)
-        return None
-    if plan.is_empty and look.snapshot is not None:
-        return look
+def _apply(repository: Repository, wish: _Wish, look: Look, plan: Plan, tally: _Tally) -> Done:
+    """Carries out the plan for one output."""
+    is_dir = wish.digest.is_dir
+    if plan.is_empty and (look.snapshot is not None or not is_dir):
+        return _NOTHING
+    store = repository.store_for(wish.digest.algorithm)
+    make_executable = wish.item.out.output.isexec and not is_dir
     target = repository.abspath(plan.root)
     if not is_dir:
         atomic.tidy_folder(target)
@@ -392,8 +494,7 @@ def _apply(
         os.makedirs(target)
     kind = links.COPY
     if plan.file_count():
-        near = target if os.path.isdir(target) else repository.root
-        kind = link_type(repository, near)
+        kind = link_type(repository, target if os.path.isdir(target) else repository.root)
     trusted = {}
     if kind in links.PROTECTED and not make_executable:
         trusted = repository.trust(store).records(plan.digests())
@@ -408,16 +509,12 @@ def _apply(
         make_executable=make_executable,
     )
     repository.trust(store).add(done.records)
-    tally.made += done.made
-    tally.removed += done.removed
-    base = item.out.path + "/" if is_dir else (os.path.dirname(item.out.path) + "/").lstrip("/")
+    base = wish.path + "/" if is_dir else (os.path.dirname(wish.path) + "/").lstrip("/")
     tally.missing += [(base + path, oid) for path, oid in done.missing]
     for path, oid in done.corrupt:
         store.quarantine(oid)
         tally.damaged.append((base + path, oid))
-    snapshot = done.snapshot
-    if snapshot is not None:
+    if done.snapshot is not None:
         space = store.algorithm if is_dir else f"{store.algorithm}:file"
-        snapshot = snapshot._replace(key=item.out.path, space=space)
-        remember(snapshot, index=repository.index)
-    return Look(item.out.path, snapshot, is_dir, output.isexec)
+        remember(done.snapshot._replace(key=wish.path, space=space), index=repository.index)
+    return done

@@ -41,7 +41,7 @@ def fetch(
         if with_runs:
             from kist.repo.runcache import copy_runs  # few ask for it
 
-            result = result._replace(moved=result.moved + copy_runs(repository, remote, is_push=False))
+            copy_runs(repository, remote, is_push=False)  # not counted, as in DVC
         return result, notes
 
 

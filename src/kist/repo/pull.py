@@ -78,7 +78,7 @@ def pull_locked(
     if with_runs:
         from kist.repo.runcache import copy_runs  # few ask for it
 
-        moved = moved._replace(moved=moved.moved + copy_runs(repository, remote, is_push=False))
+        copy_runs(repository, remote, is_push=False)  # not counted, as in DVC
     here = select(repository, targets, with_deps=options.with_deps, recursive=options.recursive)
     done = checkout_items(repository, here, options, is_everything=not targets, left_alone=left_alone)
     if done.damaged:
@@ -89,9 +89,11 @@ def pull_locked(
             failed=again.failed,
         )
         healed = checkout_items(repository, here, options, left_alone=left_alone)
+        told = {change.path for change in done.changes}
         done = healed._replace(
-            changes=[*done.changes, *(change for change in healed.changes if change not in done.changes)],
-            made=done.made + healed.made,
+            changes=[*done.changes, *(change for change in healed.changes if change.path not in told)],
+            added=done.added + healed.added,
+            modified=done.modified + healed.modified,
             removed=done.removed + healed.removed,
         )
     return PullResult(moved, done, notes)

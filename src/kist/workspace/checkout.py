@@ -18,24 +18,18 @@ from kist.base import atomic, digests, parallel
 from kist.base.listing import STAT_SIZE, UNTRUSTED, pack_stat, settle
 from kist.base.parallel import Emit
 from kist.base.progress import Progress
-from kist.errors import InputError, UnsavedError
+from kist.errors import InputError
 from kist.formats.manifest import Tree
 from kist.formats.records import MD5
 from kist.store import links
 from kist.store.ingest import EMPTY_DIGEST
-from kist.store.loose import LooseStore
+from kist.store.loose import OBJECT_MODE, LooseStore
 from kist.store.statindex import DIGEST_SIZE
 from kist.workspace.scan import Folder, Snapshot
 
 _REQUEST_FILES = 512
 _FORK_FILES = 600
 _OK, _MISSING, _CORRUPT = 0, 1, 2
-
-
-class UnsavedFilesError(UnsavedError):
-    """Going on would remove content that no cache has. Save it with `kist add`, or say `--force`."""
-
-    code = "unsaved-files"
 
 
 class UnsafePathError(InputError):
@@ -45,12 +39,13 @@ class UnsafePathError(InputError):
 
 
 class FolderPlan(NamedTuple):
-    """What is to happen in one folder (path relative to the root of the plan).
+    """What is to happen in one folder (path relative to the root of the plan). Nothing at all: it is empty, and goes.
 
     Attributes:
         names, digests: files to make.
-        replaces: those of `names` that exist with other content.
+        replaces: those of `names` that exist.
         removes: names to remove.
+        relinks: those of `replaces` whose content stays.
     """
 
     path: str
@@ -58,6 +53,7 @@ class FolderPlan(NamedTuple):
     digests: bytes
     replaces: frozenset[str]
     removes: tuple[str, ...]
+    relinks: frozenset[str] = frozenset()
 
 
 class Plan(NamedTuple):
@@ -99,13 +95,18 @@ class Done(NamedTuple):
         snapshot: how the place looks now; None when it is gone.
         missing, corrupt: (path relative to the root, object id) of files that could not be made.
         records: digest and stat record (48 bytes) of each linked object, for the cache's trust.
+        added, modified: numbers of files that are new, and that have other content now.
+        relinked: number of files that were made anew with the content they had.
+        removed: number of files, and of folders that became empty.
     """
 
     snapshot: Snapshot | None
     missing: list[tuple[str, str]]
     corrupt: list[tuple[str, str]]
     records: list[bytes]
-    made: int
+    added: int
+    modified: int
+    relinked: int
     removed: int
 
 
@@ -141,14 +142,32 @@ def plan_checkout(
         lost = {*plan.removes, *plan.replaces}
         prefix = path + "/" if path else ""
         known = _digests_by_name(have)
-        wanted_digests = _pairs(plan.names, plan.digests) if relink else {}
-        for name in sorted(lost):
+        for name in sorted(lost - plan.relinks):
             digest = known.get(name)
-            if digest is None:
-                at_risk.append((prefix + name, ""))
-            elif wanted_digests.get(name) != digest:
+            if digest is not None:
                 at_risk.append((prefix + name, digest.hex()))
+            elif not _is_dead_link(os.path.join(base, root, prefix + name)):
+                at_risk.append((prefix + name, ""))
     return Plan(base, root, folders, at_risk)
+
+
+def _is_dead_link(path: str) -> bool:
+    """Says whether a symbolic link leads nowhere: it holds no content, and with a lost cache every file is one."""
+    return os.path.islink(path) and not os.path.exists(path)
+
+
+def with_empty_folders(plan: Plan, current: Snapshot, inner: str = "") -> Plan:
+    """Returns the plan with the removal of the empty folders at or below `inner`: no tree has any."""
+    planned = {folder.path for folder in plan.folders}
+    empty = [
+        FolderPlan(path, (), b"", frozenset(), ())
+        for path, row in current.folders.items()
+        if not row.names
+        and path
+        and path not in planned
+        and (not inner or path == inner or path.startswith(inner + "/"))
+    ]
+    return plan._replace(folders=plan.folders + empty) if empty else plan
 
 
 def plan_differences(base: str, root: str, only_now: dict[str, str], only_wanted: dict[str, str]) -> Plan:
@@ -183,6 +202,7 @@ def _plan_folder(
     make: list[str] = []
     parts: list[bytes] = []
     replaces: set[str] = set()
+    relinks: set[str] = set()
     split = names.split("\0") if names else []
     for at, name in enumerate(split):
         digest = column[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE]
@@ -194,8 +214,10 @@ def _plan_folder(
             make.append(name)
             parts.append(digest)
             replaces.add(name)
+            if before == digest:
+                relinks.add(name)
     removes = tuple(sorted(known.keys() - set(split)))
-    return FolderPlan(path, tuple(make), b"".join(parts), frozenset(replaces), removes)
+    return FolderPlan(path, tuple(make), b"".join(parts), frozenset(replaces), removes, frozenset(relinks))
 
 
 def _digests_by_name(row: Folder | None) -> dict[str, bytes]:
@@ -206,32 +228,14 @@ def _pairs(names: Iterable[str], column: bytes) -> dict[str, bytes]:
     return {name: column[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE] for at, name in enumerate(names)}
 
 
-def refuse_unsaved(
-    plan: Plan, store: LooseStore, current: Snapshot | None, trusted: dict[bytes, bytes], *, shown: str
-) -> None:
-    """Raises UnsavedFilesError if content would go that `store` does not hold intact (rule R5).
+def unsaved_paths(
+    plan: Plan, store: LooseStore, current: Snapshot | None, trusted: dict[bytes, bytes]
+) -> list[str]:
+    """Returns the paths, relative to the plan's root, whose content would go and is not stored intact (rule R5).
 
     Args:
         current: what is there; a file that is its object itself need not be read.
         trusted: stat records of objects that were found right; others are read.
-        shown: the output's path as the person types it.
-    """
-    unsaved = unsaved_paths(plan, store, current, trusted)
-    if unsaved:
-        listed = ", ".join(f"'{relpath}'" for relpath in unsaved[:3])
-        more = f" and {len(unsaved) - 3} more" if len(unsaved) > 3 else ""
-        raise UnsavedFilesError(
-            f"cannot check out '{shown}': {listed}{more} would be lost, for the cache does not have that content",
-            hint=f"kist commit {shown}    (keeps it), or kist checkout --force {shown}    (drops it)",
-        )
-
-
-def unsaved_paths(
-    plan: Plan, store: LooseStore, current: Snapshot | None, trusted: dict[bytes, bytes]
-) -> list[str]:
-    """Returns the paths, relative to the plan's root, whose content would go and is not stored intact.
-
-    Args: as of `refuse_unsaved`.
     """
     own = _records_by_path(current, {relpath for relpath, _ in plan.at_risk})
     lacking = set()
@@ -302,6 +306,15 @@ def apply_plan(
     return _finish(job, current, states, looks, removed)
 
 
+def _is_file(wanted: os.stat_result, folder: int, name: str) -> bool:
+    """Says whether a name in an open folder is a certain file itself."""
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)
+
+
 def _units(plan: Plan) -> list[tuple[int, int]]:
     units: list[tuple[int, int]] = []
     first = files = 0
@@ -335,7 +348,7 @@ def _finish(
     corrupt: list[tuple[str, str]] = []
     records: list[bytes] = []
     folders = dict(current.folders) if current is not None else {}
-    made = 0
+    added = modified = relinked = 0
     for at, folder in enumerate(plan.folders):
         prefix = folder.path + "/" if folder.path else ""
         new: dict[str, tuple[bytes, bytes]] = {}
@@ -346,12 +359,16 @@ def _finish(
             if state == _OK:
                 record = looks[at][k * STAT_SIZE : (k + 1) * STAT_SIZE]
                 new[name] = (record, digest)
-                made += 1
                 if job.links_objects and digest != EMPTY_DIGEST:
                     records.append(digest + record)
             else:
                 failed.append(name)
                 (missing if state == _MISSING else corrupt).append((prefix + name, digest.hex()))
+        again = len(folder.relinks & new.keys()) if folder.relinks else 0
+        replaced = len(folder.replaces & new.keys()) if folder.replaces else 0
+        added += len(new) - replaced
+        modified += replaced - again
+        relinked += again
         row = _with_changes(folders.get(folder.path), new, [*folder.removes, *failed])
         if row.names:
             folders[folder.path] = row
@@ -368,7 +385,7 @@ def _finish(
         snapshot = template._replace(
             folders=folders, changed=changed, times=(now, now), stale=[*template.stale, *gone], unread=0
         )
-    return Done(snapshot, missing, corrupt, records, made, removed)
+    return Done(snapshot, missing, corrupt, records, added, modified, relinked, removed)
 
 
 def _with_changes(row: Folder | None, new: dict[str, tuple[bytes, bytes]], gone: Sequence[str]) -> Folder:
@@ -429,11 +446,11 @@ class _Job:
         return [self._check_folder(at, request[3][at - first]) for at in range(first, last)]
 
     def remove_all(self) -> int:
-        """Removes what the plan says, then folders that became empty; returns the number of files removed."""
+        """Removes what the plan says, then folders that became empty; returns the number of both."""
         removed = 0
         emptied: set[str] = set()
         for folder in self.plan.folders:
-            if not folder.removes:
+            if folder.names and not folder.removes:
                 continue
             descriptor = self._open(folder.path, create=False)
             try:
@@ -444,10 +461,10 @@ class _Job:
                 os.close(descriptor)
             if not folder.names:
                 emptied.add(folder.path)
-        self._remove_empty(emptied)
-        return removed
+        return removed + self._remove_empty(emptied)
 
-    def _remove_empty(self, emptied: set[str]) -> None:
+    def _remove_empty(self, emptied: set[str]) -> int:
+        removed = 0
         root = os.path.join(self.plan.base, self.plan.root)
         for path in sorted(emptied, key=len, reverse=True):
             while path:
@@ -455,7 +472,9 @@ class _Job:
                     os.rmdir(os.path.join(root, path))
                 except OSError:
                     break  # not empty: somebody's ignored or untracked files stay
+                removed += 1
                 path = os.path.dirname(path)
+        return removed
 
     def looked_again(self, current: Snapshot | None) -> list[bytes]:
         """Returns fresh trust records for objects that lost a link to a file of the plan: that changes their ctime."""
@@ -540,19 +559,29 @@ class _Job:
             return self._copy(descriptor, digest, temp if self.copies or is_there else name, name, is_there)
         path = self.store.path(digest.hex())
         try:
-            found = pack_stat(os.stat(path))
+            found = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             return _MISSING
-        is_known = self.trusted.get(digest) == found or digest in self._verified
+        is_known = self.trusted.get(digest) == pack_stat(found) or digest in self._verified
         if not is_known and not self._is_right(path, digest):
             return _CORRUPT
         self._verified.add(digest)  # its next link changes the ctime, which is no reason to read it again
+        if stat.S_IMODE(found.st_mode) != OBJECT_MODE:
+            self._protect(path)
+        if is_there and self.link == links.HARDLINK and _is_file(found, descriptor, name):
+            return _OK  # a rename over it would do nothing, and leave the temporary name
         if is_there:
             links.make_link(self.link, path, temp, folder=descriptor)
             os.rename(temp, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
         else:
             links.make_link(self.link, path, name, folder=descriptor)
         return _OK
+
+    def _protect(self, path: str) -> None:
+        try:
+            os.chmod(path, OBJECT_MODE)
+        except OSError:
+            pass  # somebody else's object, or a cache that cannot be written
 
     def _is_right(self, path: str, digest: bytes) -> bool:
         if self.store.algorithm == MD5:

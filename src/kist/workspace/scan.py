@@ -67,6 +67,7 @@ class Snapshot(NamedTuple):
         changed: folders that differ from the index, or hold unread files.
         times: wall clock in ns before and after the look.
         unread: number of files whose content is unknown.
+        executables: relative paths of files in a directory with the owner's x bit.
     """
 
     root: str
@@ -80,6 +81,7 @@ class Snapshot(NamedTuple):
     changed: set[str]
     times: tuple[int, int]
     unread: int
+    executables: Sequence[str] = ()
 
     def tree(self) -> Tree:
         """Returns the content as a tree; every file must have been read."""
@@ -122,9 +124,10 @@ def scan_directory(
     started = time.time_ns()
     snapshot = Snapshot(root, key, algorithm, {}, [], [], [], [], set(), (started, started), 0)
     unread = 0
+    executables: list[str] = []
     matcher = ignores.enter(key) if ignores is not None else None
     for found in _Walk(snapshot, known).run(matcher, workers):
-        path, names, stats, digests, unknown, has_folders, links, specials, temps = found
+        path, names, stats, digests, unknown, has_folders, links, specials, temps, x_bits = found
         row = Folder(names, stats, digests)
         if names is None:
             row = Folder(*known[snapshot.index_path(path)])
@@ -136,9 +139,11 @@ def scan_directory(
         snapshot.links.extend(links)
         snapshot.specials.extend(specials)
         snapshot.temps.extend(temps)
+        executables += x_bits
     present = {snapshot.index_path(path) for path in snapshot.folders}
     stale = [path for path in known if path not in present]
-    return snapshot._replace(unread=unread, stale=stale, times=(started, time.time_ns()))
+    times = (started, time.time_ns())
+    return snapshot._replace(unread=unread, stale=stale, times=times, executables=executables)
 
 
 class _Walk:
@@ -184,7 +189,8 @@ class _Walk:
         self, path: str, matcher: DirectoryMatcher | None, pending: list[tuple[str, DirectoryMatcher | None]]
     ) -> tuple[Any, ...]:
         """Returns (path, names, stats, digests, number of unknown files, whether it has folders, links, specials,
-        temps) of one folder, and puts its folders on top of `pending`. Names are None where all is as recorded.
+        temps, executables) of one folder, and puts its folders on top of `pending`. Names are None where all is as
+        recorded.
         """
         root = self.snapshot.root
         here = f"{root}/{path}" if path else root
@@ -200,6 +206,7 @@ class _Walk:
             [prefix + name for name in listing.links],
             [(prefix + name, what) for name, what in listing.specials],
             [f"{here}/{name}" for name in listing.temps],
+            [prefix + name for name in listing.executables],
         )
         row = self.known.get(self.snapshot.index_path(path))
         if row is not None and row.stats == listing.stats and row.names == listing.names:

@@ -41,7 +41,7 @@ def test_files_are_listed_in_code_point_order_with_their_stats(tmp_path: Path) -
 
 
 def test_an_empty_folder_has_empty_columns(tmp_path: Path) -> None:
-    assert list_directory(str(tmp_path)) == ("", b"", [], [], [], [])
+    assert list_directory(str(tmp_path)) == ("", b"", [], [], [], [], [])
 
 
 def test_what_has_no_content_is_special_and_never_a_file(tmp_path: Path) -> None:
@@ -70,6 +70,17 @@ def test_a_link_to_a_file_has_the_stat_of_its_target_or_its_own(tmp_path: Path) 
     assert listing.stats == pack_stat(os.stat(tmp_path / "target"))
     own = list_directory(str(tmp_path / "in"), follow_links=False)
     assert own.stats == pack_stat(os.lstat(tmp_path / "in" / "link"))
+
+
+def test_files_with_the_owners_x_bit_are_named(tmp_path: Path) -> None:
+    for name, mode in (("owner", 0o744), ("group", 0o654), ("plain", 0o644)):
+        (tmp_path / name).write_bytes(b"")
+        (tmp_path / name).chmod(mode)
+    os.symlink("owner", tmp_path / "to-owner")
+    os.symlink("plain", tmp_path / "to-plain")
+    listing = list_directory(str(tmp_path))
+    assert listing.names.split("\0") == ["group", "owner", "plain", "to-owner", "to-plain"]
+    assert (listing.executables, listing.links) == (["owner", "to-owner"], ["to-owner", "to-plain"])
 
 
 def test_our_temporary_files_are_told_apart_from_data(tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from kist.workspace.checkout import (
     Done,
     Plan,
     UnsafePathError,
-    UnsavedFilesError,
     apply_plan,
     plan_checkout,
-    refuse_unsaved,
+    unsaved_paths,
+    with_empty_folders,
 )
 from kist.workspace.scan import Snapshot, read_all, scan_directory
 
@@ -102,7 +102,9 @@ def test_the_folder_becomes_what_the_tree_says(
         make_poor(monkeypatch)
     done = world.apply(NEW, link, workers)
     assert world.files() == NEW
-    assert (done.missing, done.corrupt, done.removed, done.made) == ([], [], 2, len(NEW) - 1)
+    assert (done.missing, done.corrupt) == ([], [])
+    # Removed: "gone", "dir/gone" and the folder "dir".
+    assert (done.added, done.modified, done.relinked, done.removed) == (len(NEW) - 2, 1, 0, 3)
     assert not (world.base / "data" / "dir").exists()
     assert done.snapshot is not None and done.snapshot.folders == world.look().folders
     assert world.plan(NEW)[0].is_empty
@@ -138,13 +140,50 @@ def test_nothing_is_written_through_a_symbolic_link(
 
 def test_content_that_no_cache_holds_intact_is_not_given_up(world: World) -> None:
     plan, current = world.plan(NEW)
-    refuse_unsaved(plan, world.store, current, {}, shown="data")
+    assert unsaved_paths(plan, world.store, current, {}) == []
     write(world.store.path(md5(b"gone")), b"GONE")
-    with pytest.raises(UnsavedFilesError, match="'gone'"):
-        refuse_unsaved(plan, world.store, current, {}, shown="data")
+    assert unsaved_paths(plan, world.store, current, {}) == ["gone"]
     os.unlink(world.store.path(md5(b"old")))
-    with pytest.raises(UnsavedFilesError, match="'edit', 'gone'"):
-        refuse_unsaved(plan, world.store, current, {}, shown="data")
+    assert unsaved_paths(plan, world.store, current, {}) == ["edit", "gone"]
+
+
+def test_a_symbolic_link_that_leads_nowhere_is_no_content_but_another_is(
+    world: World, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    for name, target in (("edit", "nowhere"), ("same", tmp_path / "folder")):
+        (world.base / "data" / name).unlink()
+        os.symlink(target, world.base / "data" / name)
+    plan, current = world.plan(NEW)
+    assert unsaved_paths(plan, world.store, current, {}) == ["same"]
+
+
+def test_empty_folders_go_and_so_does_one_in_the_place_of_a_file(world: World) -> None:
+    for path in ("void/below", "empty"):
+        (world.base / "data" / path).mkdir(parents=True)
+    plan, current = world.plan(NEW)
+    plan = with_empty_folders(plan, current)
+    (world.base / "data" / "void" / "below" / "late").write_bytes(b"")
+    done = apply_plan(
+        plan, current, world.store, link=links.COPY, trusted={}, workers=1, progress=SilentProgress()
+    )
+    assert (world.base / "data" / "void" / "below" / "late").exists()
+    del (files := world.files())["void/below/late"]
+    assert files == NEW
+    assert done.removed == 4  # gone, dir/gone, and the folders dir, empty
+
+
+@pytest.mark.parametrize("link", [links.HARDLINK, links.SYMLINK])
+def test_made_anew_a_file_that_is_its_object_already_leaves_nothing_behind(world: World, link: str) -> None:
+    world.apply(NEW, link, 1)
+    os.chmod(world.store.path(md5(b"new")), 0o755)
+    current = world.look()
+    tree = tree_of({path: md5(data) for path, data in NEW.items()})
+    plan = plan_checkout(str(world.base), "data", current, tree, relink=True)
+    done = apply_plan(plan, current, world.store, link=link, trusted={}, workers=1, progress=SilentProgress())
+    assert (done.added, done.modified, done.relinked, done.removed) == (0, 0, len(NEW), 0)
+    assert world.files() == NEW
+    assert os.stat(world.base / "data" / "edit").st_mode & 0o777 == 0o444
 
 
 @pytest.mark.parametrize("link", [links.COPY, links.REFLINK])

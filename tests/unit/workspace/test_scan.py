@@ -98,6 +98,15 @@ def test_new_and_removed_files_and_folders_are_seen(data: Path, index: StatIndex
     assert look(data, index).stale == []
 
 
+def test_executable_files_are_named_whether_or_not_anything_changed(data: Path, index: StatIndex) -> None:
+    (data / "sub" / "b.txt").chmod(0o755)
+    settle()
+    snapshot = read(look(data, index), index)
+    assert snapshot.executables == ["sub/b.txt"]
+    again = look(data, index)
+    assert (again.unread, again.executables) == (0, ["sub/b.txt"])
+
+
 def test_what_cannot_be_stored_is_refused_by_name(data: Path, index: StatIndex) -> None:
     os.mkfifo(data / "sub" / "pipe")
     with pytest.raises(SpecialFileError, match="sub/pipe"):

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Returns 0 when the workspace is complete."""
-    from kist.cli.changes import changes_json, counted, print_changes, summary_line
+    from kist.cli.changes import changes_json, counted, print_changes, sentence, summary_parts
     from kist.cli.transfer_options import report_failures, scope_of
     from kist.repo.checkout import CheckoutOptions
     from kist.repo.pull import pull
@@ -42,6 +42,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     )
     for note in result.notes:
         context.console.note(note)
+    if result.checkout.refused is not None:
+        raise result.checkout.refused
     if context.as_json:
         document = changes_json(repository, result.checkout)
         document["fetched"] = result.transfer.moved
@@ -51,9 +53,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     else:
         print_changes(context, repository, result.checkout)
         parts = [f"{counted(result.transfer.moved)} fetched"] if result.transfer.moved else []
-        parts += [line] if (line := summary_line(result.checkout)) else []
+        parts += summary_parts(result.checkout)
         if parts or not result.transfer.failed:
-            context.console.info(" and ".join(parts) or "Everything is up to date.")
+            context.console.info(sentence(parts) or "Everything is up to date.")
     if not args.allow_missing:
         report_failures(repository, result.transfer, "pull")
     error = result.checkout.error(repository, allow_missing=args.allow_missing)
