@@ -145,14 +145,8 @@ def read_output(source: Source, path: Path, value: Any) -> Output:
         if not isinstance(label, str):
             source.fail((*path, "labels", index), f"a label is {kind(label)}, expected a text")
     return Output(
-        path=_read_path(source, path, entry, "path"),
-        digest=read_digest(source, path, entry),
-        size=read_count(source, path, entry, "size"),
-        nfiles=read_count(source, path, entry, "nfiles"),
-        isexec=source.field(entry, path, "isexec", bool, False),
-        version_id=source.field(entry, path, "version_id", str),
-        cloud=_read_cloud(source, path, entry),
-        files=_read_files(source, path, entry),
+        _read_path(source, path, entry, "path"),
+        *_read_content(source, path, entry),
         use_cache=source.field(entry, path, "cache", bool, True),
         persist=source.field(entry, path, "persist", bool, False),
         remote=source.field(entry, path, "remote", str),
@@ -190,14 +184,8 @@ def read_dependency(source: Source, path: Path, value: Any) -> Dependency:
     if db is not None:
         source.mapping(db, (*path, "db"), _DB_KEYS)
     return Dependency(
-        path="" if db is not None and "path" not in entry else _read_path(source, path, entry, "path"),
-        digest=read_digest(source, path, entry),
-        size=read_count(source, path, entry, "size"),
-        nfiles=read_count(source, path, entry, "nfiles"),
-        isexec=source.field(entry, path, "isexec", bool, False),
-        version_id=source.field(entry, path, "version_id", str),
-        cloud=_read_cloud(source, path, entry),
-        files=_read_files(source, path, entry),
+        "" if db is not None and "path" not in entry else _read_path(source, path, entry, "path"),
+        *_read_content(source, path, entry),
         repo=repo,
         db=db,
         fs_config=source.field(entry, path, "fs_config", dict),
@@ -220,6 +208,30 @@ def _read_usual(value: Any) -> tuple[str, Digest, int | None, int | None] | None
     if not MD5_VALUE.fullmatch(md5) or not path or "\0" in path or size < 0 or nfiles < 0:
         return None
     return path, Digest(MD5, md5), value.get("size"), value.get("nfiles")
+
+
+_Content = tuple[
+    Digest | None,
+    int | None,
+    int | None,
+    bool,
+    str | None,
+    dict[str, Any] | None,
+    tuple[FileEntry, ...] | None,
+]
+
+
+def _read_content(source: Source, path: Path, entry: dict[str, Any]) -> _Content:
+    """Returns what an output and a dependency both say of their data, in the order of the fields of their records."""
+    return (
+        read_digest(source, path, entry),
+        read_count(source, path, entry, "size"),
+        read_count(source, path, entry, "nfiles"),
+        source.field(entry, path, "isexec", bool, False),
+        source.field(entry, path, "version_id", str),
+        _read_cloud(source, path, entry),
+        _read_files(source, path, entry),
+    )
 
 
 def read_digest(
