@@ -9,6 +9,8 @@ import subprocess
 from typing import NamedTuple
 
 from kist.cli.main import main
+from kist.repo.repository import Repository
+from kist.repo.settings import ConfigPaths
 
 
 class Answer(NamedTuple):
@@ -40,6 +42,11 @@ class Project:
         found = cls.__new__(cls)
         found.root = root
         return found
+
+    def repository(self) -> Repository:
+        """Returns the repository, opened anew, without the person's own settings."""
+        paths = ConfigPaths(None, None, self.path(".dvc/config"), self.path(".dvc/config.local"))
+        return Repository.find(self.root, config_paths=paths)
 
     def kist(self, *words: str, cwd: str = "") -> Answer:
         """Runs a command that must succeed, from a folder of the project."""

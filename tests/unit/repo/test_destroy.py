@@ -5,19 +5,11 @@ from __future__ import annotations
 import os
 
 from kist.repo.destroy import destroy, loss
-from kist.repo.repository import Repository
-from kist.repo.settings import ConfigPaths
 from kist.testing.project import Project
 
 
-def opened(project: Project) -> Repository:
-    """Returns the project's repository."""
-    paths = ConfigPaths(None, None, project.path(".dvc/config"), project.path(".dvc/config.local"))
-    return Repository.find(project.root, config_paths=paths)
-
-
 def test_the_loss_is_what_the_cache_holds(project: Project) -> None:
-    lost = loss(opened(project))
+    lost = loss(project.repository())
     assert lost.objects == len(project.objects()) == 6
     assert lost.size_bytes == sum(map(len, project.objects().values()))
     assert lost.metafiles == 3
@@ -25,11 +17,11 @@ def test_the_loss_is_what_the_cache_holds(project: Project) -> None:
 
 def test_a_cache_elsewhere_is_no_loss(project: Project) -> None:
     project.kist("cache", "dir", os.path.join(os.path.dirname(project.root), "shared"))
-    assert loss(opened(project)).objects == 0
+    assert loss(project.repository()).objects == 0
 
 
 def test_closing_the_repository_afterwards_brings_nothing_back(project: Project) -> None:
-    repository = opened(project)
+    repository = project.repository()
     destroy(repository)
     repository.close()
     assert not project.exists(".dvc")
@@ -38,7 +30,7 @@ def test_closing_the_repository_afterwards_brings_nothing_back(project: Project)
 def test_the_same_command_finishes_what_a_kill_left(project: Project) -> None:
     for name in ("data.dvc", "model.bin.dvc"):
         os.unlink(project.path(name))
-    destroy(opened(project))
+    destroy(project.repository())
     assert not project.exists(".dvc")
     assert not project.exists("sub/table.csv.dvc")
     assert project.read("sub/table.csv") == "a,b\n"

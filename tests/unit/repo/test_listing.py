@@ -9,16 +9,8 @@ import pytest
 from kist.formats.manifest import ManifestError
 from kist.repo import listing
 from kist.repo.elsewhere import RemoteConfigError, parse_remote_config
-from kist.repo.repository import Repository
-from kist.repo.settings import ConfigPaths
 from kist.store.loose import ObjectCorruptError
 from kist.testing.project import Project
-
-
-def opened(project: Project) -> Repository:
-    """Returns the project's repository."""
-    paths = ConfigPaths(None, None, project.path(".dvc/config"), project.path(".dvc/config.local"))
-    return Repository.find(project.root, config_paths=paths)
 
 
 def manifest_path(project: Project) -> str:
@@ -29,7 +21,7 @@ def manifest_path(project: Project) -> str:
 
 def names(project: Project, folder: str) -> list[str]:
     """Returns the names in a folder, tracked data only."""
-    view = listing.View(opened(project), dvc_only=True)
+    view = listing.View(project.repository(), dvc_only=True)
     return listing.paths(listing.groups(view, folder, recursive=False), folder)
 
 
@@ -61,7 +53,7 @@ def test_a_damaged_manifest_is_an_error(project: Project) -> None:
 
 def test_names_that_begin_alike_are_no_parts_of_each_other(project: Project) -> None:
     project.write({"data2": "2", "data.txt": "t"})
-    view = listing.View(opened(project))
+    view = listing.View(project.repository())
     found = {
         entry.path: entry for entry in listing.entries(view, listing.groups(view, "", recursive=False), "")
     }
@@ -75,14 +67,14 @@ def test_outputs_without_a_cache_are_files_like_others(project: Project) -> None
         {"dvc.yaml": "stages:\n  s:\n    cmd: make\n    metrics:\n      - m.json:\n          cache: false\n"}
     )
     project.write({"m.json": "{}"})
-    view = listing.View(opened(project))
+    view = listing.View(project.repository())
     assert not view.entry("", "m.json", False).isout
     assert "m.json" not in names(project, "")
 
 
 def test_an_output_that_nobody_made_yet_is_listed(project: Project) -> None:
     project.write({"later.dvc": "outs:\n- hash: md5\n  path: later\n"})
-    view = listing.View(opened(project))
+    view = listing.View(project.repository())
     assert view.entry("", "later", False) == listing.Entry("later", True, False, False, 0, None)
 
 
@@ -90,7 +82,7 @@ def test_dangling_links_pipes_and_links_to_folders_do_not_stop_a_listing(project
     os.symlink("nothing", project.path("dangling"))
     os.symlink("sub", project.path("way"))
     os.mkfifo(project.path("pipe"))
-    view = listing.View(opened(project))
+    view = listing.View(project.repository())
     assert view.entry("", "dangling", False).size == 0
     assert view.entry("", "pipe", False).size == 0
     assert view.children("")["way"] is False
@@ -101,14 +93,14 @@ def test_a_revision_leaves_repositories_inside_out(project: Project) -> None:
     project.write({"other/.dvc/config": "", "other/inner/file": "1", "plain/file": "1"})
     project.git("add", "--force", ".")
     project.commit()
-    view = listing.View(opened(project), rev="HEAD")
+    view = listing.View(project.repository(), rev="HEAD")
     found = listing.paths(listing.groups(view, "", recursive=True), "")
     assert "plain/file" in found
     assert not [path for path in found if path.startswith(("other", ".dvc/"))]
 
 
 def test_a_folders_size_at_a_revision_is_that_of_gits_object(project: Project) -> None:
-    view = listing.View(opened(project), rev="HEAD")
+    view = listing.View(project.repository(), rev="HEAD")
     sha = project.git("rev-parse", "HEAD:sub").strip()
     assert view.entry("", "sub", True).size == int(project.git("cat-file", "-s", sha))
 

@@ -9,21 +9,13 @@ import pytest
 from kist.formats.records import MD5
 from kist.repo.data import look_at
 from kist.repo.move import move
-from kist.repo.repository import Repository
-from kist.repo.settings import ConfigPaths
 from kist.testing.project import Project
-
-
-def opened(project: Project) -> Repository:
-    """Returns the project's repository."""
-    paths = ConfigPaths(None, None, project.path(".dvc/config"), project.path(".dvc/config.local"))
-    return Repository.find(project.root, config_paths=paths)
 
 
 @pytest.mark.parametrize("path", ["data", "model.bin"])
 def test_moved_data_need_not_be_read_again(project: Project, path: str) -> None:
     project.kist("checkout", "--relink")
-    repository = opened(project)
+    repository = project.repository()
     known = look_at(repository, [(path, MD5)], read=False)[0].snapshot
     assert known is not None
     move(repository, path, "moved")

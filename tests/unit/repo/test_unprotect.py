@@ -8,16 +8,8 @@ import pytest
 
 from kist.formats.records import LEGACY_MD5, MD5
 from kist.repo.data import look_at
-from kist.repo.repository import Repository
-from kist.repo.settings import ConfigPaths
 from kist.repo.unprotect import Unit, unprotect, unprotect_paths
 from kist.testing.project import Project
-
-
-def opened(project: Project) -> Repository:
-    """Returns the project's repository."""
-    paths = ConfigPaths(None, None, project.path(".dvc/config"), project.path(".dvc/config.local"))
-    return Repository.find(project.root, config_paths=paths)
 
 
 @pytest.mark.parametrize("link", ["hardlink", "symlink"])
@@ -25,7 +17,7 @@ def opened(project: Project) -> Repository:
 def test_the_stat_index_knows_the_copies(project: Project, link: str, path: str) -> None:
     project.kist("config", "cache.type", link)
     project.kist("checkout", "--relink")
-    repository = opened(project)
+    repository = project.repository()
     unprotect(repository, [path])
     snapshot = look_at(repository, [(path, MD5)], read=False)[0].snapshot
     assert snapshot is not None
@@ -37,7 +29,7 @@ def test_the_stat_index_knows_the_copies(project: Project, link: str, path: str)
 def test_objects_stay_trusted_when_they_lose_a_link(project: Project, path: str) -> None:
     project.kist("config", "cache.type", "hardlink")
     project.kist("checkout", "--relink")
-    repository = opened(project)
+    repository = project.repository()
     unprotect(repository, [path])
     looks = {bytes.fromhex(oid): repository.cache.stat(oid) for oid in project.objects() if "." not in oid}
     assert looks
@@ -102,7 +94,7 @@ def current_umask() -> int:
 def test_only_symlinks_leaves_hard_links_and_modes_alone(project: Project) -> None:
     os.link(project.path("code.py"), project.path("linked.py"))
     os.chmod(project.path("code.py"), 0o444)
-    repository = opened(project)
+    repository = project.repository()
     done = unprotect_paths(repository, [Unit("", MD5, is_data=False)], only_symlinks=True)
     assert done.copied == 0
     assert os.stat(project.path("linked.py")).st_nlink == 2
@@ -112,7 +104,7 @@ def test_only_symlinks_leaves_hard_links_and_modes_alone(project: Project) -> No
 
 def test_read_only_files_without_a_link_become_writable(project: Project) -> None:
     os.chmod(project.path("data/one.txt"), 0o444)
-    repository = opened(project)
+    repository = project.repository()
     assert unprotect_paths(repository, [Unit("data", MD5)]).copied == 0
     assert os.stat(project.path("data/one.txt")).st_mode & 0o200
     repository.close()
@@ -121,7 +113,7 @@ def test_read_only_files_without_a_link_become_writable(project: Project) -> Non
 def test_data_of_the_old_kind_is_copied_too(project: Project) -> None:
     project.write({"old.txt": "a\r\nb\r\n"})
     os.link(project.path("old.txt"), project.path("other.txt"))
-    repository = opened(project)
+    repository = project.repository()
     assert unprotect_paths(repository, [Unit("old.txt", LEGACY_MD5)]).copied == 1
     assert os.stat(project.path("old.txt")).st_nlink == 1
     snapshot = look_at(repository, [("old.txt", LEGACY_MD5)], read=False)[0].snapshot
