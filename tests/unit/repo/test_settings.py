@@ -145,7 +145,10 @@ def test_the_remote_to_use_is_the_named_the_default_or_the_only_one() -> None:
     assert load(one).choose_remote(None) == (load(one).remote("a"), True)
     with pytest.raises(NoRemoteError) as caught:
         load(two).choose_remote(None)
-    assert caught.value.hint == "choose one for all commands with `kist remote default NAME`, or for this one with `-r NAME`"
+    assert (
+        caught.value.hint
+        == "choose one for all commands with `kist remote default NAME`, or for this one with `-r NAME`"
+    )
     with pytest.raises(NoRemoteError) as caught:
         load().choose_remote(None)
     assert caught.value.hint == "kist remote add -d NAME ADDRESS"
