@@ -207,6 +207,8 @@ class GitRepository:
 
     def experiment_commits(self) -> list[str]:
         """Returns the commits of experiments, without those that they were begun from."""
+        if not self._may_have("refs/exps/"):
+            return []
         refs = self._refs("refs/exps/")
         starts: dict[str, str] = {}
         for name, sha in refs.items():
@@ -224,9 +226,7 @@ class GitRepository:
 
     def stash_commits(self) -> list[str]:
         """Returns the commits of every entry of the stash: what was in the work tree, the index, and untracked."""
-        if read_small_file(os.path.join(self.common_dir, "refs", "stash")) is None and not self._packed(
-            "refs/stash"
-        ):
+        if not self._may_have("refs/stash"):
             return []
         text = self._git.run(["log", "--walk-reflogs", "--format=%H %P", "refs/stash"], accepted=(0, 128))
         found: dict[str, None] = {}
@@ -487,6 +487,17 @@ class GitRepository:
             elif peeled_kind == "commit":
                 refs[name.removeprefix(prefix)] = peeled
         return refs
+
+    def _may_have(self, name: str) -> bool:
+        """Says whether a reference, or a folder of them, may exist; starts no process."""
+        common = self.common_dir
+        if os.path.exists(os.path.join(common, name)) or os.path.exists(os.path.join(common, "reftable")):
+            return True
+        try:
+            with open(os.path.join(common, "packed-refs"), "rb") as stream:
+                return b" " + name.encode() in stream.read()
+        except FileNotFoundError:
+            return False
 
     def _packed(self, name: str) -> str | None:
         try:

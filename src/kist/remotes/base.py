@@ -57,7 +57,7 @@ class Remote(Protocol):
     ) -> CopyOutcome:
         """Copies objects from the remote, each hashed on the way; published only when whole and durable."""
 
-    def beyond(self, needed: Set[str], algorithm: str) -> Listing:
+    def beyond(self, needed: Set[str], algorithm: str, *, workers: int) -> Listing:
         """Returns what the remote holds besides `needed`; a remote that nothing was sent to yet holds nothing."""
 
     def remove(self, oids: Iterable[str], algorithm: str, *, progress: Progress, phase: str) -> None:

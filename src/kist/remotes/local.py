@@ -183,11 +183,11 @@ class FolderRemote:
         source = self.store(target.algorithm)
         return copy_objects(oids, source, target, workers=workers, progress=progress, phase=phase)
 
-    def beyond(self, needed: Set[str], algorithm: str) -> garbage.Listing:
+    def beyond(self, needed: Set[str], algorithm: str, *, workers: int) -> garbage.Listing:
         """Returns what the folder holds besides `needed`; one that is not there holds nothing."""
         if os.path.lexists(self.path) and not os.path.isdir(self.path):
             raise self._not_folder()
-        return garbage.beyond(self.store(algorithm), needed)
+        return garbage.beyond(self.store(algorithm), needed, workers=workers)
 
     def remove(self, oids: Iterable[str], algorithm: str, *, progress: Progress, phase: str) -> None:
         """Removes objects: manifests first, and no file while a manifest could not be removed."""

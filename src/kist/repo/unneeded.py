@@ -112,11 +112,11 @@ class Place(NamedTuple):
     cache_dir: str
     remote: Remote | None
 
-    def beyond(self, needed: Set[str], algorithm: str) -> garbage.Listing:
+    def beyond(self, needed: Set[str], algorithm: str, *, workers: int) -> garbage.Listing:
         """Returns what is there besides `needed`."""
         if self.remote is not None:
-            return self.remote.beyond(needed, algorithm)
-        return garbage.beyond(LooseStore(self.cache_dir, algorithm), needed)
+            return self.remote.beyond(needed, algorithm, workers=workers)
+        return garbage.beyond(LooseStore(self.cache_dir, algorithm), needed, workers=workers)
 
     def remove(self, oids: Iterable[str], algorithm: str, *, progress: Progress, phase: str) -> None:
         """Removes objects, manifests first."""
@@ -329,7 +329,7 @@ class _Planner:
     def _beyond(self, place: Place) -> dict[Id, Leftover]:
         found: dict[Id, Leftover] = {}
         for algorithm in _ALGORITHMS:
-            listing = place.beyond(self._needed[algorithm], algorithm)
+            listing = place.beyond(self._needed[algorithm], algorithm, workers=self._own.workers)
             found.update({(algorithm, item.oid): item for item in listing.leftovers})
             self._temps += listing.temps
         return found

@@ -9,9 +9,9 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Set
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from kist.base import atomic
+from kist.base import atomic, parallel
 from kist.base.parallel import Emit
 from kist.base.progress import Progress
 from kist.errors import StorageError
@@ -20,11 +20,13 @@ from kist.store.loose import LooseStore, is_oid
 _DVC_TEMP = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
 """Source: DVC 3.67.1, unfinished objects of its writes into folders."""
 
+_FORK_OBJECTS = 20_000
+
 
 class CannotRemoveError(StorageError):
     """An object cannot be removed: no permission in its folder, or a read-only file system."""
 
-    code = "cannot-remove"
+    code = "object-not-removed"
 
 
 class Leftover(NamedTuple):
@@ -51,26 +53,49 @@ class Listing(NamedTuple):
     temps: list[str]
 
 
-def beyond(store: LooseStore, needed: Set[str]) -> Listing:
+def beyond(store: LooseStore, needed: Set[str], *, workers: int) -> Listing:
     """Returns what a store holds besides `needed`: one listing a prefix folder, a stat for each leftover.
 
     Raises:
         OSError: a folder cannot be listed.
     """
     root = store.root
-    leftovers: list[Leftover] = []
     temps = temps_in(root) + (temps_in(store.base) if root != store.base else [])
-    for prefix in store.prefixes():
-        # All names at once: a hundred thousand cost as little as that.
-        for oid in sorted(set(map(prefix.__add__, _names(f"{root}/{prefix}"))) - needed):
-            path = f"{root}/{prefix}/{oid[2:]}"
-            if is_oid(oid):
-                found = _stat(path)
-                if found is not None:
-                    leftovers.append(Leftover(oid, found.st_size, found.st_ctime_ns))
-            elif _is_temp(oid[2:]):
-                temps.append(path)
+    prefixes = store.prefixes()
+    is_large = bool(prefixes) and len(_names(f"{root}/{prefixes[0]}")) * len(prefixes) > _FORK_OBJECTS
+    step = max(1, len(prefixes) // (4 * workers)) if is_large else max(1, len(prefixes))
+    groups = [prefixes[at : at + step] for at in range(0, len(prefixes), step)]
+    job = _Job(root, needed)
+    leftovers: list[Leftover] = []
+    for found, unfinished in parallel.run_requests(job.handle, groups, workers=workers):
+        leftovers += [Leftover(*item) for item in found]
+        temps += unfinished
     return Listing(leftovers, temps)
+
+
+class _Job:
+    """Lists prefix folders; made before the fork."""
+
+    def __init__(self, root: str, needed: Set[str]) -> None:
+        self._root = root
+        self._needed = needed
+
+    def handle(self, request: Any, emit: Emit) -> Any:
+        """Returns (id, size, time of change) of each object that is not needed, and paths of unfinished files."""
+        leftovers: list[tuple[str, int, int]] = []
+        temps: list[str] = []
+        for prefix in request:
+            folder = f"{self._root}/{prefix}"
+            # All names at once: a hundred thousand cost as little as that.
+            for oid in sorted(set(map(prefix.__add__, _names(folder))) - self._needed):
+                path = f"{folder}/{oid[2:]}"
+                if is_oid(oid):
+                    found = _stat(path)
+                    if found is not None:
+                        leftovers.append((oid, found.st_size, found.st_ctime_ns))
+                elif _is_temp(oid[2:]):
+                    temps.append(path)
+        return leftovers, temps
 
 
 def temps_in(folder: str) -> list[str]:
