@@ -52,7 +52,9 @@ def init(
         CannotInitError, InitOptionsError, OSError.
     """
     if no_scm and subdir:
-        raise InitOptionsError("cannot initialize: --no-scm and --subdir exclude each other")
+        raise InitOptionsError(
+            "cannot initialize: --no-scm and --subdir exclude each other", hint="leave one of them out"
+        )
     git = None if no_scm else GitRepository.find(path, environ=environ)
     if not no_scm and (git is None or (os.path.realpath(git.top) != os.path.realpath(path) and not subdir)):
         if git is None:

@@ -100,13 +100,16 @@ def _checked(stage: Stage) -> Stage:
 
 
 def _unknown(repository: Repository, source: WorkspaceSource, target: str, cause: str) -> CannotRemoveError:
-    """Returns the error, whose hint names the metafile or stage that makes the target, or the nearest one."""
+    """Returns the error, whose hint removes the maker of the target, or asks whether the nearest was meant."""
     stages = collect(source, on_damage=lambda path, error: None)
     makers = {repository.shown(out.path): stage for stage in stages for out in stage.outs if out.is_inside}
     maker = makers.get(posixpath.normpath(target))
     known = [_name(repository, stage) for stage in stages]
-    guess = _name(repository, maker) if maker is not None else closest(target, known)
-    hint = shell_line("kist", "remove", guess) if guess else "kist list . -R"
+    if maker is not None:
+        hint = shell_line("kist", "remove", _name(repository, maker))
+    else:
+        near = closest(target, known)
+        hint = f"did you mean '{near}'?" if near else "kist list . -R"
     return CannotRemoveError(f"cannot remove '{target}': {cause}", hint=hint)
 
 

@@ -106,7 +106,7 @@ def unprotect(repository: Repository, targets: Sequence[str]) -> Unprotected:
             if not os.path.lexists(repository.abspath(path)):
                 raise UnprotectMissingError(
                     f"cannot unprotect '{target}': it does not exist",
-                    hint=shell_line("kist", "checkout", target),
+                    hint=shell_line("ls", os.path.dirname(target) or "."),
                 )
         stages = collect(WorkspaceSource(repository), on_damage=lambda path, error: None)
         done = unprotect_paths(repository, _units(stages, paths))

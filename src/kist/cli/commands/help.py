@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kist.base.shell import shell_line
+from kist.base.suggest import closest
 from kist.cli.overview import overview
 from kist.cli.run import command_parser
 from kist.errors import UsageError
@@ -34,12 +35,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
     for word in args.words[1:]:
         children = parser.children()
         if word not in children:
-            raise UsageError(
-                f"`{parser.prog}` has no command '{word}'",
-                hint=f"choose from: {', '.join(children)}"
+            near = closest(word, children)
+            hint = (
+                f"choose from: {', '.join(children)}"
                 if children
-                else shell_line("kist", "help", args.words[0]),
+                else shell_line("kist", "help", args.words[0])
             )
+            if near is not None:
+                hint = f"did you mean `{shell_line('kist', 'help', args.words[0], near)}`?"
+            raise UsageError(f"`{parser.prog}` has no command '{word}'", hint=hint)
         parser = children[word]
     context.console.out(parser.format_help(), end="")
     return 0
