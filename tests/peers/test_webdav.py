@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -31,14 +32,10 @@ def wsgidav(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def apache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def apache() -> Iterator[str]:
     """Yields Apache's address."""
-    # Apache's own user must be able to go in.
-    folder = tmp_path_factory.mktemp("apache")
-    for parent in [folder, *folder.parents[:3]]:
-        if str(parent).startswith("/tmp/"):
-            parent.chmod(0o755)
-    with servers.apache_dav(folder) as address:
+    # Not below pytest's own folder, which is closed to Apache's user.
+    with tempfile.TemporaryDirectory(prefix="kist-apache-") as folder, servers.apache_dav(Path(folder)) as address:
         yield address
 
 

@@ -45,7 +45,8 @@ class HttpStorage:
         self.url = without_secrets(place.url)
         self.abilities = Abilities(lists=False, deletes=0)
         self._method = (place.options.get("method") or "POST").upper()
-        self._client = HttpClient(place, headers=credentials(place))
+        sent = credentials(place)
+        self._client = HttpClient(place, headers=lambda: sent)
         self._base = place.url.rstrip("/")
 
     def _address(self, key: str) -> str:

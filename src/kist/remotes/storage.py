@@ -74,7 +74,6 @@ class Place(NamedTuple):
         options: the remote's options, with DVC's names; paths are absolute.
         environ: the environment of the process; credential chains look here.
         ask: asks the person for a secret without showing it, given a question; None where nobody can be asked.
-        tell: says one line to the person, such as "added the key of HOST to known_hosts".
     """
 
     name: str
@@ -83,7 +82,6 @@ class Place(NamedTuple):
     options: Mapping[str, str]
     environ: Mapping[str, str]
     ask: Callable[[str], str] | None = None
-    tell: Callable[[str], None] = lambda line: None
 
     def flag(self, option: str, default: bool = False) -> bool:
         """Returns the value of an option that is true or false."""

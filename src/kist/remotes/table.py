@@ -30,6 +30,8 @@ BACKENDS = {
     "https": Backend("kist.remotes.http"),
     "s3": Backend("kist.remotes.s3", "s3"),
     "oss": Backend("kist.remotes.s3", "s3"),
+    "gs": Backend("kist.remotes.gs", "gs"),
+    "azure": Backend("kist.remotes.azure", "azure"),
     "ssh": Backend("kist.remotes.ssh"),
     "webdav": Backend("kist.remotes.webdav"),
     "webdavs": Backend("kist.remotes.webdav"),

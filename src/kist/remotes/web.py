@@ -6,7 +6,7 @@ Not here: what the addresses mean. Source: RFC 9110; docs/spec/storage.md, secti
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kist.remotes.storage import (
@@ -40,13 +40,13 @@ class HttpClient:
 
     Args:
         place: for its timeouts, `ssl_verify`, and its name in messages.
-        headers: sent with each request to the place's own origin, and to no other (R16).
+        headers: asked before each request to the place's own origin, and to no other (R16): who we are.
     """
 
-    def __init__(self, place: Place, *, headers: Mapping[str, str]) -> None:
+    def __init__(self, place: Place, *, headers: Callable[[], Mapping[str, str]]) -> None:
         self.name = place.name
         self._place = place
-        self._own_headers = dict(headers)
+        self._own_headers = headers
         self._origin = origin(place.url)
         self._pool: urllib3.PoolManager | None = None
 
@@ -108,7 +108,7 @@ class HttpClient:
     def _ask_once(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> Answer:
         import urllib3
 
-        own = self._own_headers if origin(url) == self._origin else {}
+        own = self._own_headers() if origin(url) == self._origin else {}
         sent = {"User-Agent": "kist", **headers, **own}
         content: Any = None
         if body is not None:

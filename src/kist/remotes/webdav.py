@@ -54,7 +54,8 @@ class WebdavStorage:
             options.setdefault("read_timeout", options["timeout"])
             options.setdefault("connect_timeout", options["timeout"])
         place = place._replace(url=self._base, scheme=scheme, options=options)
-        self._client = HttpClient(place, headers=_credentials(place))
+        sent = _credentials(place)
+        self._client = HttpClient(place, headers=lambda: sent)
         self._path = urllib.parse.unquote(urllib.parse.urlsplit(self._base).path)
         self._made: set[str] = set()
         self._lock = threading.Lock()
@@ -144,9 +145,13 @@ class WebdavStorage:
 
     def _make(self, folder: str) -> None:
         """Makes a folder and its parents, each once; the remote's own folder too."""
+        if folder in self._made:
+            return
+        # One at a time: servers answer with errors where two make the same folder at once.
         with self._lock:
-            if folder in self._made:
-                return
+            self._make_missing(folder)
+
+    def _make_missing(self, folder: str) -> None:
         missing = []
         here = folder
         while here and here not in self._made:
@@ -156,8 +161,7 @@ class WebdavStorage:
             self._make_base()
         for path in reversed(missing):
             self._make_one(self._address(path))
-        with self._lock:
-            self._made.update(missing, [""])
+        self._made.update(missing, [""])
 
     def _make_base(self) -> None:
         if self._properties("", depth="0"):

@@ -70,7 +70,6 @@ def open_remote(
             options,
             repository.environ,
             repository.ask,
-            repository.notes.append,
         )
         limit = jobs or remote.integer("jobs")
         return StorageRemote(open_storage(place), index=repository.index, jobs=limit), note

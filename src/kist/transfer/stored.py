@@ -283,7 +283,7 @@ class StorageRemote:
                 for number in range(-(-size // step)):
                     data = _read_exactly(stream.fileno(), min(step, size - number * step), path)
                     digest.update(data)
-                    known = upload.parts.get(number)
+                    known = upload.parts.get(number) if able.resumes else None
                     if known is not None and known[0] == len(data):
                         tags[number] = known[1]
                         shown.advance(0, len(data))

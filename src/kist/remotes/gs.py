@@ -1,0 +1,246 @@
+"""Google Cloud Storage, by its JSON interface.
+
+Credentials: the file of a service account or a login (`credentialpath`, GOOGLE_APPLICATION_CREDENTIALS), what `gcloud`
+left, or the machine's own. Not here: requests and their errors (remotes.web). Implements docs/spec/storage.md.
+Source: DVC's option names; Google's reference of the JSON API.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kist.remotes.storage import (
+    Abilities,
+    Body,
+    Item,
+    Place,
+    StorageAuthError,
+    StorageFailedError,
+    StorageMissingError,
+    StoragePermissionError,
+    StorageRefusedError,
+    Upload,
+)
+from kist.remotes.web import Answer, HttpClient
+
+_ADDRESS = "https://storage.googleapis.com"
+_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+_PERMISSIONS = {
+    "read": "storage.objects.get",
+    "write": "storage.objects.create",
+    "list": "storage.objects.list",
+    "delete": "storage.objects.delete",
+}
+
+
+def open_storage(place: Place) -> GsStorage:
+    """Returns the storage at an address `gs://BUCKET/FOLDER`."""
+    return GsStorage(place)
+
+
+class GsStorage:
+    """A folder of a bucket."""
+
+    def __init__(self, place: Place) -> None:
+        parts = urllib.parse.urlsplit(place.url)
+        self.name = place.name
+        self.url = place.url
+        self.bucket = parts.netloc
+        self._folder = urllib.parse.unquote(parts.path).strip("/")
+        self.abilities = Abilities(deletes=1, streams=32, most_streams=64)
+        if not self.bucket:
+            raise StorageRefusedError(
+                f"cannot use remote '{self.name}': its address names no bucket",
+                hint=f"kist remote modify {self.name} url gs://BUCKET/FOLDER",
+            )
+        endpoint = place.options.get("endpointurl") or place.environ.get("STORAGE_EMULATOR_HOST")
+        self._address = (endpoint if not endpoint or "://" in endpoint else f"http://{endpoint}") or _ADDRESS
+        self._address = self._address.rstrip("/")
+        self._place = place
+        self._is_emulated = endpoint is not None
+        self._lock = threading.Lock()
+        self._credentials: Any = None
+        self._client = HttpClient(place._replace(url=self._address), headers=self._headers)
+
+    # Credentials
+
+    def _headers(self) -> Mapping[str, str]:
+        """Returns who we are, with a token that is valid still."""
+        path = self._place.options.get("credentialpath")
+        if self._place.flag("allow_anonymous_login") or (self._is_emulated and path is None):
+            return {}
+        from google.auth import exceptions
+        from google.auth.transport.urllib3 import Request
+
+        with self._lock:
+            try:
+                if self._credentials is None:
+                    self._credentials = self._found(path)
+                if not self._credentials.valid:
+                    import urllib3
+
+                    self._credentials.refresh(Request(urllib3.PoolManager()))
+            except (exceptions.GoogleAuthError, ValueError) as error:
+                raise StorageAuthError(
+                    f"cannot use remote '{self.name}': there are no Google credentials that work"
+                    f" ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
+                    hint="gcloud auth application-default login",
+                ) from error
+            return {"Authorization": f"Bearer {self._credentials.token}"}
+
+    def _found(self, path: str | None) -> Any:
+        import google.auth
+
+        if path is not None:
+            return google.auth.load_credentials_from_file(self._checked(path), scopes=[_SCOPE])[0]
+        given = self._place.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+        if given:
+            self._checked(given)
+        return google.auth.default(scopes=[_SCOPE])[0]
+
+    def _checked(self, path: str) -> str:
+        hint = f"kist remote modify --local {self.name} credentialpath FILE"
+        try:
+            with open(path, "rb") as stream:
+                json.load(stream)
+        except OSError as error:
+            raise StorageAuthError(
+                f"cannot use remote '{self.name}': the credentials file '{path}' cannot be read ({error.strerror})",
+                hint=hint,
+            ) from error
+        except ValueError as error:
+            raise StorageAuthError(
+                f"cannot use remote '{self.name}': the credentials file '{path}' is no JSON", hint=hint
+            ) from error
+        return path
+
+    # Requests
+
+    def _path(self, key: str) -> str:
+        return f"{self._folder}/{key}" if self._folder else key
+
+    def _key(self, path: str) -> str:
+        return path[len(self._folder) + 1 :] if self._folder else path
+
+    def _object(self, key: str) -> str:
+        return f"/b/{self.bucket}/o/{urllib.parse.quote(self._path(key), safe='')}"
+
+    def _ask(
+        self,
+        verb: str,
+        method: str,
+        path: str,
+        *,
+        key: str,
+        body: Body | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        try:
+            return self._client.ask(method, self._address + path, headers=headers or {}, body=body)
+        except StoragePermissionError as error:
+            permission = _PERMISSIONS[verb]
+            raise StoragePermissionError(
+                f"cannot {verb} '{key}' of remote '{self.name}': we lack '{permission}' on '{self.bucket}' (403)",
+                hint="ask whoever owns the bucket for it",
+            ) from error
+        except StorageMissingError as error:
+            if verb in ("write", "list"):
+                raise StorageMissingError(
+                    f"cannot use remote '{self.name}': there is no bucket '{self.bucket}'",
+                    hint=f"make it, or: kist remote modify {self.name} url gs://BUCKET/FOLDER",
+                ) from error
+            raise StorageMissingError(
+                f"cannot {verb} '{key}' of remote '{self.name}': it is not there"
+            ) from error
+
+    def _item(self, found: Mapping[str, Any]) -> Item:
+        modified = found.get("updated")
+        return Item(
+            self._key(found["name"]),
+            int(found["size"]),
+            tag=found.get("etag"),
+            version=found.get("generation"),
+            modified_s=_seconds(modified) if modified else None,
+        )
+
+    # Values
+
+    def head(self, key: str) -> Item | None:
+        """As of Storage."""
+        try:
+            answer = self._ask("read", "GET", f"/storage/v1{self._object(key)}", key=key)
+        except StorageMissingError:
+            return None
+        return self._item(json.loads(answer.text()))
+
+    def list(self, prefix: str) -> Iterator[Item]:
+        """As of Storage."""
+        query = {"prefix": self._path(prefix), "maxResults": "1000"}
+        query["fields"] = "nextPageToken,items(name,size,etag,generation,updated)"
+        while True:
+            path = f"/storage/v1/b/{self.bucket}/o?{urllib.parse.urlencode(query)}"
+            page = json.loads(self._ask("list", "GET", path, key=prefix).text())
+            for found in page.get("items", []):
+                yield self._item(found)
+            if not page.get("nextPageToken"):
+                return
+            query["pageToken"] = page["nextPageToken"]
+
+    def read(self, key: str, *, first: int = 0, size: int | None = None) -> Iterator[bytes]:
+        """As of Storage."""
+        headers = {}
+        if first or size is not None:
+            headers["Range"] = f"bytes={first}-" + ("" if size is None else str(first + size - 1))
+        path = f"/download/storage/v1{self._object(key)}?alt=media"
+        answer = self._ask("read", "GET", path, key=key, headers=headers)
+        yield from answer.blocks(skip=first if answer.status == 200 else 0, size=size)
+
+    def write(self, key: str, body: Body) -> Item:
+        """As of Storage: the service shows a value when all of its bytes are there."""
+        query = urllib.parse.urlencode({"uploadType": "media", "name": self._path(key)})
+        path = f"/upload/storage/v1/b/{self.bucket}/o?{query}"
+        headers = {"Content-Type": "application/octet-stream"}
+        answer = self._ask("write", "POST", path, key=key, body=body, headers=headers)
+        found = json.loads(answer.text())
+        md5 = found.get("md5Hash")
+        if body.md5 is not None and md5 and base64.b64decode(md5) != body.md5:
+            raise StorageFailedError(f"cannot write '{key}': the service stored other bytes")
+        return self._item(found)
+
+    def begin(self, key: str, size: int) -> Upload:
+        """Raises StorageRefusedError: values are written whole."""
+        raise StorageRefusedError(f"cannot write '{key}' in parts to remote '{self.name}'")
+
+    def put_part(self, upload: Upload, number: int, first: int, data: bytes) -> str:
+        """Raises StorageRefusedError."""
+        raise StorageRefusedError(f"cannot write '{upload.key}' in parts to remote '{self.name}'")
+
+    def finish(self, upload: Upload, tags: Mapping[int, str]) -> Item:
+        """Raises StorageRefusedError."""
+        raise StorageRefusedError(f"cannot write '{upload.key}' in parts to remote '{self.name}'")
+
+    def abort(self, upload: Upload) -> None:
+        """Does nothing: there are no parts."""
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """As of Storage."""
+        for key in keys:
+            try:
+                self._ask("delete", "DELETE", f"/storage/v1{self._object(key)}", key=key).release()
+            except StorageMissingError:
+                continue
+
+    def close(self) -> None:
+        """Ends connections."""
+        self._client.close()
+
+
+def _seconds(text: str) -> float:
+    import datetime
+
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
