@@ -21,6 +21,7 @@ from kist.git.unfinished import (
     UnmergedPath,
     is_rebasing,
     last_changes,
+    may_be_unfinished,
     read_operation,
     unmerged_paths,
 )
@@ -265,8 +266,10 @@ def resolve(
         _finish(repository, [file for path, file in files.items() if path not in open_files], choices, result)
         choices.save()
         git = repository.git
-        is_last = not result.left and git is not None and not is_rebasing(git.git_dir)
-        if with_checkout and result.finished and is_last:
+        if not with_checkout or result.left or git is None or is_rebasing(git.git_dir):
+            return result
+        # Also where an earlier run finished the last metafile and was killed then.
+        if result.finished or may_be_unfinished(git.git_dir):
             items = select(repository, [])
             done = checkout_items(repository, items, CheckoutOptions(), is_everything=True)
             result = result._replace(checkout=done)
