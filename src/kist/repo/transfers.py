@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from kist.base.listing import unpack_stat
 from kist.errors import FormatError
 from kist.formats.records import LEGACY_MD5, MD5
 from kist.remotes.base import Remote
@@ -18,6 +19,9 @@ from kist.transfer import plan
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
+
+_READ_BYTES = 256 << 20
+"""How much a fetch reads again of objects of which only the change time differs."""
 
 
 class Scope(NamedTuple):
@@ -161,12 +165,42 @@ def _are_here(repository: Repository, by_algorithm: dict[str, list[plan.Need]]) 
         store = repository.store_for(algorithm)
         presence = repository.presence(store)
         for need in needs:
-            oid = need.digest.value
-            if not (presence.is_known(oid) if need.digest.is_dir else store.has(oid)) and plan.lacks(
-                need, store
-            ):
+            if need.digest.is_dir and presence.is_known(need.digest.value):
+                continue
+            if plan.lacks(need, store):
                 return False
+            if need.digest.is_dir and not need.inner:
+                presence.note(need.digest.value)
     return True
+
+
+def _set_damaged_aside(repository: Repository, by_algorithm: dict[str, list[plan.Need]]) -> None:
+    """Moves needed objects aside that changed in the cache since they were read and turn out damaged.
+
+    Seen by their stat alone; of a large cache a share is looked at each time. What has another size or modification
+    time is read in any case; what only has another change time, as from a link that somebody made, up to a limit.
+    """
+    for algorithm, needs in by_algorithm.items():
+        store = repository.store_for(algorithm)
+        trust = repository.trust(store)
+        suspects = trust.changed()
+        needed = plan.needed_files(needs, store) if suspects else set()
+        budget = _READ_BYTES
+        for digest, before in suspects.items():
+            oid = digest.hex()
+            now = store.stat(oid)
+            if oid not in needed or now is None:
+                continue
+            if now[:24] == before[:24]:
+                budget -= unpack_stat(now)[1]
+                if budget < 0:
+                    continue
+            try:
+                is_right = trust.recheck(digest)
+            except OSError:
+                continue  # who needs its bytes will tell
+            if not is_right:
+                store.quarantine(oid)
 
 
 def transfer(
@@ -188,8 +222,10 @@ def transfer(
     notes = repository.take_notes()
     workers = jobs or repository.workers
     for name, by_algorithm in grouped.items():
-        if not is_push and remote is None and _are_here(repository, by_algorithm):
-            continue  # without a need nobody asks for a remote
+        if not is_push:
+            _set_damaged_aside(repository, by_algorithm)
+            if remote is None and _are_here(repository, by_algorithm):
+                continue  # without a need nobody asks for a remote
         target, note = open_remote(repository, name, jobs=jobs)
         notes += [note] if note else []
         names.append(target.name)

@@ -1,6 +1,6 @@
 """Whether all objects of a directory are in a store, without asking for each: by the state of the prefix folders.
 
-While no prefix folder has changed since all members of a manifest were seen there, they still are.
+While neither a prefix folder nor the manifest has changed since all members were seen there, they still are.
 Not here: whether their bytes are right (trust). Implements docs/spec/stat-index.md.
 """
 
@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable
 
-from kist.base.listing import RACY_NS, pack_stat, settle
+from kist.base.listing import RACY_NS, pack_stat, settle, unpack_stat
 from kist.formats.records import MD5
 from kist.store.loose import LooseStore
 from kist.store.statindex import StatIndex, TreeRow
@@ -45,7 +45,7 @@ class Presence:
     def is_known(self, oid: str) -> bool:
         """Says whether everything of the manifest `oid` was seen in the store and nothing can have gone since."""
         known = self._index.tree(self._key(oid))
-        return known is not None and known.oid == _COMPLETE
+        return known is not None and known == self._row(oid)
 
     def note(self, oid: str) -> None:
         """Remembers that the store has the manifest and all members, as the caller just saw."""
@@ -54,8 +54,17 @@ class Presence:
             settle()  # a folder that changed just now could change again without a trace
             self._state = None
             key = self._key(oid)
-        if self._is_settled:
-            self._index.save(MD5, (), trees=[(key, TreeRow(_COMPLETE, 0, 0))])
+        row = self._row(oid)
+        if self._is_settled and row is not None:
+            self._index.save(MD5, (), trees=[(key, row)])
+
+    def _row(self, oid: str) -> TreeRow | None:
+        """Returns what is remembered of a complete manifest: how its file looks."""
+        found = self._store.stat(oid)
+        if found is None:
+            return None
+        _, size, mtime_ns, ctime_ns = unpack_stat(found)
+        return TreeRow(f"{_COMPLETE} {mtime_ns} {ctime_ns}", size, 0)
 
     def _key(self, oid: str) -> bytes:
         return hashlib.blake2b(self._folders() + oid.encode(), digest_size=16).digest()

@@ -6,14 +6,19 @@ stat index, one row a prefix folder. Not here: the reading. Implements docs/spec
 
 from __future__ import annotations
 
+import bisect
+import time
 from collections.abc import Iterable
 
-from kist.base.listing import STAT_SIZE
+from kist.base.listing import STAT_SIZE, UNTRUSTED, list_directory, without_racy
 from kist.store.loose import LooseStore
 from kist.store.statindex import DIGEST_SIZE, FolderRow, StatIndex
 
 _MANY = 20_000
 """From here on reading all rows costs less than looking for each digest."""
+
+SHARE = 5_000
+"""How many objects of a large store `changed` looks at in one call."""
 
 
 class Trust:
@@ -21,6 +26,7 @@ class Trust:
 
     def __init__(self, index: StatIndex, store: LooseStore) -> None:
         self._index = index
+        self._store = store
         self._space = f"store:{store.root}"
 
     def records(self, digests: Iterable[bytes]) -> dict[bytes, bytes]:
@@ -40,6 +46,60 @@ class Trust:
                 if row is not None and at >= 0:
                     found[digest] = row.stats[at * STAT_SIZE : (at + 1) * STAT_SIZE]
         return found
+
+    def changed(self) -> dict[bytes, bytes]:
+        """Returns digest -> stat record as it was, for trusted objects that are there and do not look like that now.
+
+        Of a large store, those of the prefix folders whose turn it is.
+        """
+        rows = self._index.folders(self._space, "")
+        found: dict[bytes, bytes] = {}
+        for prefix in self._share(rows):
+            try:
+                listing = list_directory(f"{self._store.root}/{prefix}", follow_links=False)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            names = listing.names.split("\0") if listing.names else []
+            now = {
+                name: listing.stats[at * STAT_SIZE : (at + 1) * STAT_SIZE] for at, name in enumerate(names)
+            }
+            for digest, record in _pairs(rows[prefix]):
+                look = now.get(digest.hex()[2:])
+                if look is not None and look != record:
+                    found[digest] = record
+        return found
+
+    def _share(self, rows: dict[str, FolderRow]) -> list[str]:
+        """Returns the prefixes to look at now."""
+        prefixes = sorted(rows)
+        if sum(len(row.digests) for row in rows.values()) <= SHARE * DIGEST_SIZE:
+            return prefixes
+        last = self._index.folder("turn", self._space)
+        first = bisect.bisect_right(prefixes, last.names) if last is not None else 0
+        chosen: list[str] = []
+        size = 0
+        for prefix in prefixes[first:] + prefixes[:first]:
+            size += len(rows[prefix].digests) // DIGEST_SIZE
+            if chosen and size > SHARE:
+                break
+            chosen.append(prefix)
+        self._index.save("turn", [(self._space, FolderRow(chosen[-1], b"", b""))])
+        return chosen
+
+    def recheck(self, digest: bytes) -> bool:
+        """Reads an object again and says whether it is right; what is known of it is corrected.
+
+        Raises: OSError: it cannot be read.
+        """
+        oid = digest.hex()
+        before, started = self._store.stat(oid), time.time_ns()
+        if not self._store.is_intact(oid):
+            self.add((), gone=[digest])
+            return False
+        record = without_racy(before, started, started) if before is not None else UNTRUSTED
+        if record != UNTRUSTED and self._store.stat(oid) == record:
+            self.add([digest + record])
+        return True
 
     def add(self, pieces: Iterable[bytes], *, gone: Iterable[bytes] = ()) -> None:
         """Adds and replaces records.

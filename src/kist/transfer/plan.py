@@ -158,6 +158,11 @@ def fetch(
     return Outcome(moved, failed + group.unreadable, size_bytes, first.records + second.records)
 
 
+def needed_files(needs: Iterable[Need], store: LooseStore) -> set[str]:
+    """Returns the ids of the files that are needed, as far as the store's manifests tell them."""
+    return set(_group(needs, store).labels())
+
+
 def lacks(need: Need, store: LooseStore) -> bool:
     """Says whether the store lacks something of a need; a damaged manifest counts as missing."""
     if not need.digest.is_dir:
