@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base import atomic
-from kist.errors import InputError
+from kist.errors import ConfigError, InputError
+from kist.remotes.base import Remote
 from kist.repo import projects
 from kist.repo.merging import refuse_unfinished
 from kist.repo.named import Scope
@@ -28,6 +29,12 @@ class NoScopeError(InputError):
     """No option says what is to be kept; or two of them contradict each other."""
 
     code = "gc-no-scope"
+
+
+class UnusableRemoteError(ConfigError):
+    """No remote has the name, or none is configured. Exit status 251, as in DVC."""
+
+    code = "gc-remote"
 
 
 class GcOptions(NamedTuple):
@@ -90,10 +97,7 @@ def collect_garbage(
     refuse_unfinished(repository, "remove unneeded data")
     remote = None
     if options.cloud or options.not_in_remote:
-        from kist.repo.transfers import open_remote  # most clean-ups are of the cache alone
-
-        remote, note = open_remote(repository, options.remote)
-        repository.notes += [note] if note else []
+        remote = _open_remote(repository, options.remote)
     sources = [Source(repository, options.scope._replace(stash=True), ""), *_others(repository, options)]
     rules = Rules(options.skip_failed, options.not_in_remote, options.grace_s, options.projects is not None)
     with _locked(sources):
@@ -113,6 +117,18 @@ def collect_garbage(
         return plan
 
 
+def _open_remote(repository: Repository, name: str | None) -> Remote:
+    from kist.repo.settings import NoRemoteError, UnknownRemoteError  # most clean-ups are of the cache alone
+    from kist.repo.transfers import open_remote
+
+    try:
+        remote, note = open_remote(repository, name)
+    except (NoRemoteError, UnknownRemoteError) as error:
+        raise UnusableRemoteError(error.message, hint=error.hint) from error
+    repository.notes += [note] if note else []
+    return remote
+
+
 def _check(options: GcOptions) -> None:
     scope = options.scope
     if scope.num is not None and not (scope.branches or scope.revs):
@@ -120,7 +136,7 @@ def _check(options: GcOptions) -> None:
     if not options.has_scope:
         raise NoScopeError(
             "cannot tell what to keep: one of -w, -a, -T, -A, --all-experiments, --date, --rev is needed",
-            hint="kist gc -A --dry    (keeps the data of all commits, and only shows)",
+            hint="kist gc -A --dry",
         )
     if options.not_in_remote and options.cloud:
         raise NoScopeError(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from kist.base import atomic
+from kist.base.shell import shell_line
 from kist.errors import FormatError, InputError, KistError
 from kist.store.loose import LooseStore
 
@@ -130,7 +131,7 @@ def _parse(path: str) -> Project:
     except (ValueError, TypeError, KeyError) as error:
         raise RegistryDamagedError(
             f"cannot read '{path}': it is no entry of a project",
-            hint=f"run any changing kist command in the project that it stood for, then: rm '{path}'",
+            hint=f"run `kist commit` in the project that it stood for, then `{shell_line('rm', path)}`",
         ) from error
     return Project(str(root), str(machine), inode if isinstance(inode, int) else 0, str(user), path)
 
@@ -157,7 +158,8 @@ def reachable(cache_dir: str) -> list[Project]:
             raise ProjectLostError(
                 f"cannot tell what '{project.root}' needs, which uses the same cache: {why}"
                 f" (registered by {project.user} on {project.machine})",
-                hint=f"make it readable here, or if it is gone for good: kist gc --forget-project {project.root}",
+                hint="make it readable here, or if it is gone for good, run "
+                f"`{shell_line('kist', 'gc', '--forget-project', project.root)}`",
             )
         atomic.remove_quietly(project.entry)
     return [here[root] for root in sorted(here)]
@@ -188,7 +190,7 @@ def forget(cache_dir: str, root: str) -> None:
     if any(not _why_lost(project) for project in entries):
         raise NotRegisteredError(
             f"cannot forget '{root}': it is there, and uses the cache",
-            hint=f"cd {root} && kist destroy    (if it is no longer needed)",
+            hint=f"if it is no longer needed, run `{shell_line('cd', root)} && kist destroy`",
         )
     for project in entries:
         os.unlink(project.entry)

@@ -304,7 +304,7 @@ class _Planner:
             more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
             raise GarbageRefusedError(
                 f"cannot clean up: '{path}' does not tell what it needs{more}: {error.message}",
-                hint="mend it (`git checkout HEAD -- FILE`); or leave out what cannot be read: --skip-failed",
+                hint="mend it with `git checkout HEAD -- FILE`, or leave out what cannot be read with `--skip-failed`",
             )
         self._skipped += [f"left out '{path}': {error.message}" for path, error in damaged]
 
@@ -320,7 +320,7 @@ class _Planner:
                 more = f" (and {len(self._unread) - 1} more)" if len(self._unread) > 1 else ""
                 raise GarbageRefusedError(
                     f"cannot clean up: {line}{more}",
-                    hint="push from where the data is; or, if it is lost anyway: --skip-failed",
+                    hint="push from where the data is, or give `--skip-failed` if it is lost anyway",
                 )
             self._skipped.append(line)
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from kist.base import atomic, parallel
 from kist.base.parallel import Emit
 from kist.base.progress import Progress
+from kist.base.shell import shell_line
 from kist.errors import StorageError
 from kist.store.loose import LooseStore, is_oid
 
@@ -183,5 +184,5 @@ def _remove_all(store: LooseStore, by_prefix: dict[str, list[str]], advance: Emi
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
         raise CannotRemoveError(
             f"cannot remove '{first.filename}'{more}: {first.strerror}",
-            hint=f"ls -ld '{os.path.dirname(first.filename)}'    (removing needs write permission there)",
+            hint=shell_line("ls", "-ld", os.path.dirname(first.filename)),
         ) from first
