@@ -37,15 +37,15 @@ peers: venv
 
 test-all: venv
 	@set -e -o pipefail; \
-	KIST_DVC="$$(tools/make_peers.sh)"; export KIST_DVC; \
-	KIST_ALL=1 $(PYTEST) tests
+	KIST_PEERS="$$(tools/make_peers.sh)"; export KIST_PEERS; \
+	KIST_DVC="$$KIST_PEERS/dvc-3.67.1-remotes/bin/dvc" KIST_ALL=1 $(PYTEST) tests
 
 demo: venv
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/demo.py
 
 bench: venv
 	@set -e -o pipefail; \
-	KIST_DVC="$$(tools/make_peers.sh)"; export KIST_DVC; \
+	KIST_DVC="$$(tools/make_peers.sh dvc)/dvc-3.67.1-remotes/bin/dvc"; export KIST_DVC; \
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/run.py $(BENCH)
 
 format: venv

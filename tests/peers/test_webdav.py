@@ -35,7 +35,10 @@ def wsgidav(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def apache() -> Iterator[str]:
     """Yields Apache's address."""
     # Not below pytest's own folder, which is closed to Apache's user.
-    with tempfile.TemporaryDirectory(prefix="kist-apache-") as folder, servers.apache_dav(Path(folder)) as address:
+    with (
+        tempfile.TemporaryDirectory(prefix="kist-apache-") as folder,
+        servers.apache_dav(Path(folder)) as address,
+    ):
         yield address
 
 
