@@ -115,6 +115,20 @@ def test_pull_heals_a_rotten_object_of_the_cache(arena: Arena, kind: str, link: 
 
 
 @pytest.mark.parametrize("link", LINKS)
+def test_pull_heals_a_cache_that_is_rotten_through_and_through(arena: Arena, link: str) -> None:
+    """The manifest first, and the files that only it names, in one run."""
+    worlds.two_versions(arena, link)
+    arena.must("push", "-q")
+    worlds.drop_workspace(arena)
+    for oid in objects(arena.snapshot(), CACHE):
+        rot(object_path(cache(arena), oid), DAMAGE["flip"])
+    assert arena.kist("pull").status == 0
+    sound = objects(arena.snapshot(), CACHE)
+    assert all(sound[md5(content)] == content for content in worlds.V2.values())
+    assert all(read(arena.path(rel)) == content for rel, content in worlds.V2.items())
+
+
+@pytest.mark.parametrize("link", LINKS)
 def test_status_sees_data_that_rotted_in_place(arena: Arena, link: str) -> None:
     worlds.added(arena, link)
     rot(arena.path(VICTIM), DAMAGE["flip"])

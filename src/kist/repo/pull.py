@@ -81,7 +81,10 @@ def pull_locked(
         copy_runs(repository, remote, is_push=False)  # not counted, as in DVC
     here = select(repository, targets, with_deps=options.with_deps, recursive=options.recursive)
     done = checkout_items(repository, here, options, is_everything=not targets, left_alone=left_alone)
-    if done.damaged:
+    # Only with a sound manifest are its files looked at, which may be damaged in their turn.
+    for _pointed_to in ("manifests", "files"):
+        if not done.damaged:
+            break
         again, _ = transfer(repository, here, remote=remote, is_push=False, jobs=jobs)
         moved = moved._replace(
             moved=moved.moved + again.moved,
