@@ -467,8 +467,8 @@ class StorageRemote:
 
     # Clean-up
 
-    def beyond(self, needed: Set[str], algorithm: str) -> garbage.Listing:
-        """Returns what the service holds besides `needed`.
+    def beyond(self, needed: Set[str], algorithm: str, *, workers: int) -> garbage.Listing:
+        """Returns what the service holds besides `needed`; the pace is the engine's, whatever `workers` says.
 
         Raises: StorageRefusedError: it cannot list.
         """
