@@ -34,7 +34,7 @@ _NO_FILE = "."
 class NoGitError(InputError):
     """The command moves data and Git together, and there is no Git repository."""
 
-    code = "no-git"
+    code = "no-git-repository"
 
 
 class WouldLoseError(UnsavedError):
@@ -98,7 +98,7 @@ def need_git(repository: Repository, command: str) -> GitRepository:
     if git is None:
         raise NoGitError(
             f"cannot {command}: there is no Git repository here",
-            hint="git init    (and `kist config core.no_scm false`, if that is set)",
+            hint="make one with `git init`; if `core.no_scm` is set, also run `kist config core.no_scm false`",
         )
     return git
 
@@ -317,7 +317,7 @@ def fetch_for(repository: Repository, items: Sequence[Selected], ways: Ways) -> 
             raise DataUnavailableError(
                 f"cannot {ways.failed}: the cache lacks data of {listed(gone)}, "
                 "and there is no remote to fetch it from",
-                hint=f"kist remote add -d NAME ADDRESS, or without that data: {ways.instead}",
+                hint=f"name one with `kist remote add -d NAME ADDRESS`, or do without that data: `{ways.instead}`",
             )
         return TransferResult(0, [], [], 0)
     done, notes = transfer(repository, items, remote=None, is_push=False, jobs=None)
@@ -329,7 +329,7 @@ def fetch_for(repository: Repository, items: Sequence[Selected], ways: Ways) -> 
         more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
         raise DataUnavailableError(
             f"cannot {ways.failed}: object {oid} of '{repository.shown(label)}' is {why} on the remote{more}",
-            hint=f"kist push    (where the data is), or without that data: {ways.instead}",
+            hint=f"run `kist push` where the data is, or do without that data: `{ways.instead}`",
         )
     return done
 
