@@ -212,7 +212,6 @@ class Pair(NamedTuple):
     def run(self, line: str, *, cwd: str = "repo") -> tuple[Result, Result]:
         """Runs a command of the tools; both must end with the same code."""
         results = [world.run(shlex.split(line), cwd) for world in self]
-        print(*results, sep="\n")
         assert results[0].code == results[1].code, results
         assert "Traceback" not in results[1].stderr, results[1]
         return results[0], results[1]

@@ -507,6 +507,7 @@ def _apply(repository: Repository, wish: _Wish, look: Look, plan: Plan, tally: _
         workers=repository.workers,
         progress=repository.progress,
         make_executable=make_executable,
+        after_hardlink=links.after_hardlink(repository.settings.cache_types),
     )
     repository.trust(store).add(done.records)
     base = wish.path + "/" if is_dir else (os.path.dirname(wish.path) + "/").lstrip("/")

@@ -78,6 +78,17 @@ def choose_type(types: Sequence[str], *, store: str, workspace: str) -> str:
     )
 
 
+def is_refused(error: OSError) -> bool:
+    """Says whether an error of a link means that there can be none, as between file systems, or to a file of others."""
+    return error.errno in _CANNOT
+
+
+def after_hardlink(types: Sequence[str]) -> str:
+    """Returns what single files become that cannot be hard links: SYMLINK where that comes next in `types`, or COPY."""
+    later = types[types.index(HARDLINK) + 1 :] if HARDLINK in types else ()
+    return SYMLINK if later and later[0] == SYMLINK else COPY
+
+
 def _works(kind: str, source: str, target: str) -> bool:
     try:
         try:

@@ -268,11 +268,13 @@ def apply_plan(
     workers: int,
     progress: Progress,
     make_executable: bool = False,
+    after_hardlink: str = links.COPY,
 ) -> Done:
     """Carries out a plan.
 
     Args:
         link: HARDLINK, SYMLINK, REFLINK or COPY, known to work here.
+        after_hardlink: SYMLINK or COPY, for single objects that may not be linked to.
         trusted: stat records of objects that were found right; others are read before they are linked.
         make_executable: give the files, of which there is one, the owner's x bit.
 
@@ -281,7 +283,7 @@ def apply_plan(
 
     Holds: a kill leaves each file as it was or as wanted, and at most temporary files that the next run removes.
     """
-    job = _Job(plan, store, link, trusted, make_executable)
+    job = _Job(plan, store, link, trusted, make_executable, after_hardlink)
     removed = job.remove_all()
     total = plan.file_count()
     units = _units(plan)
@@ -421,11 +423,18 @@ class _Job:
     """The work of one process; made before the fork."""
 
     def __init__(
-        self, plan: Plan, store: LooseStore, link: str, trusted: dict[bytes, bytes], make_executable: bool
+        self,
+        plan: Plan,
+        store: LooseStore,
+        link: str,
+        trusted: dict[bytes, bytes],
+        make_executable: bool,
+        after_hardlink: str,
     ) -> None:
         self.plan = plan
         self.store = store
         self.link = link
+        self._after_hardlink = after_hardlink
         self.trusted = trusted
         self.executable = make_executable
         # A hard link or symbolic link cannot have an x bit of its own: such a file is a copy.
@@ -570,12 +579,30 @@ class _Job:
             self._protect(path)
         if is_there and self.link == links.HARDLINK and _is_file(found, descriptor, name):
             return _OK  # a rename over it would do nothing, and leave the temporary name
-        if is_there:
-            links.make_link(self.link, path, temp, folder=descriptor)
-            os.rename(temp, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
-        else:
-            links.make_link(self.link, path, name, folder=descriptor)
+        try:
+            self._link(descriptor, self.link, path, name, temp if is_there else name)
+        except OSError as error:
+            if self.link != links.HARDLINK or not links.is_refused(error):
+                raise
+            # Somebody else's object, which only its owner may link to, or one with as many links as can be.
+            return self._instead(descriptor, path, name, digest, temp)
         return _OK
+
+    def _link(self, descriptor: int, kind: str, path: str, name: str, temp: str) -> None:
+        links.make_link(kind, path, temp, folder=descriptor)
+        if temp != name:
+            os.rename(temp, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+
+    def _instead(self, descriptor: int, path: str, name: str, digest: bytes, temp: str) -> int:
+        """Makes one file by the type that comes after hard links."""
+        if self._after_hardlink == links.SYMLINK:
+            self._link(descriptor, links.SYMLINK, path, name, temp)
+            return _OK
+        state = self._copy(descriptor, digest, temp, name, True)
+        if state == _OK:
+            self._sync(descriptor, temp)
+            os.rename(temp, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+        return state
 
     def _protect(self, path: str) -> None:
         try:
