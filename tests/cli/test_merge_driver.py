@@ -302,3 +302,49 @@ def test_metafiles_that_came_went_or_moved(row: Row, operation: str, tmp_path: P
     sandbox.project.kist("resolve", "--theirs", "--no-checkout")
     assert sandbox.state("r") == row.with_theirs
     assert sandbox.unmerged() == set()
+
+
+def test_paths_that_a_shell_would_take_apart_are_merged(tmp_path: Path) -> None:
+    sandbox = Sandbox(str(tmp_path / "odd"))
+    folder = 'it\'s a $HOME; "ünder"'
+    row = Row("", {"d d": {"a": "1"}}, {"d d": {"a": "1", "b'": "2"}}, {"d d": {"a": "1", "c c": "3"}}, None)
+    assert sandbox.play({folder: row}, "merge") == 0
+    assert sandbox.state(folder) == {"d d": {"a": "1", "b'": "2", "c c": "3"}}
+
+
+@pytest.mark.slow
+def test_a_pull_that_brings_500_changed_files_asks_nothing(tmp_path: Path) -> None:
+    """300 metafiles that changed there, and 200 files of a directory that changed here as well."""
+    here = Project(str(tmp_path / "here"))
+    here.kist("install", "--quiet")
+    here.kist("remote", "add", "--quiet", "--default", "store", str(tmp_path / "store"))
+    here.write({f"images/{number:03}.txt": "first\n" for number in range(400)})
+    here.write({f"single/{number:03}.txt": "first\n" for number in range(300)})
+    singles = [f"single/{number:03}.txt" for number in range(300)]
+    here.kist("add", "--quiet", "images", *singles)
+    here.kist("push", "--quiet")
+    here.git("add", "--all")
+    here.git("-c", "core.hooksPath=/dev/null", "commit", "--quiet", "--message", "first")
+    here.git("clone", "--quiet", ".", str(tmp_path / "there"))
+    there = project_at(str(tmp_path / "there"))
+    there.kist("pull", "--quiet")
+    there.write({f"images/{number:03}.txt": f"there {number}\n" for number in range(200)})
+    there.write({path: f"there {path}\n" for path in singles})
+    there.kist("add", "--quiet", "images", *singles)
+    there.kist("push", "--quiet")
+    there.git("commit", "--quiet", "--all", "--message", "there")
+    here.write({f"images/{number:03}.txt": f"here {number}\n" for number in range(200, 300)})
+    here.write({f"images/new-{number}.txt": "new\n" for number in range(20)})
+    here.kist("add", "--quiet", "images")
+    here.git("-c", "core.hooksPath=/dev/null", "commit", "--quiet", "--all", "--message", "here")
+    status, said = try_git(here, "pull", "--quiet", "--no-rebase", str(tmp_path / "there"), "HEAD")
+    assert status == 0, said
+    assert "hint: kist pull" in said  # the hook says that the data is on the remote
+    here.kist("pull", "--quiet")
+    wanted = {f"{number:03}.txt": f"there {number}\n" for number in range(200)}
+    wanted |= {f"{number:03}.txt": f"here {number}\n" for number in range(200, 300)}
+    wanted |= {f"{number:03}.txt": "first\n" for number in range(300, 400)}
+    assert here.files("images") == wanted | {f"new-{number}.txt": "new\n" for number in range(20)}
+    assert all(here.read(path) == f"there {path}\n" for path in singles)
+    assert here.kist("status").out == "Data and pipelines are up to date.\n"
+    assert here.git("status", "--porcelain") == ""

@@ -241,3 +241,27 @@ def test_the_key_of_a_clash_tells_it_from_the_others() -> None:
     keys = [item.clash.key for item in one.decisions]
     assert len(keys) == len(set(keys)) == 2
     assert isinstance(one.decisions[0].clash, Clash)
+
+
+def of_dvc_2(metafile: bytes) -> bytes:
+    return metafile.replace(b"  hash: md5\n", b"")
+
+
+def test_directories_of_dvc_2_are_merged_as_such_and_never_with_those_of_dvc_3() -> None:
+    base, ours, theirs = (
+        directory({"a": "1"}),
+        directory({"a": "1", "b": "2"}),
+        directory({"a": "1", "c": "3"}),
+    )
+    known = {
+        Digest("md5-dos2unix", hashlib.md5(data).hexdigest() + ".dir"): data
+        for _, data in (base, ours, theirs)
+    }
+    resources = Resources(known, lambda _: None, lambda _: None)
+    old = [of_dvc_2(item[0]) for item in (base, ours, theirs)]
+    merged = merge_metafile(*old, name="d.dvc", resources=resources)
+    assert merged.data == of_dvc_2(directory({"a": "1", "b": "2", "c": "3"})[0])
+    assert [digest.algorithm for digest, _ in merged.manifests] == ["md5-dos2unix"]
+    mixed = merge_metafile(old[0], old[1], theirs[0], name="d.dvc", resources=resources)
+    assert clashes(mixed) == [("d", "", "")]
+    assert mixed.data == old[1]
