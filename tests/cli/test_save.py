@@ -57,7 +57,7 @@ def test_large_new_files_and_folders_are_pointed_out_and_left(worlds: TwoWorlds)
     worlds.project.write({"big.bin": "x" * (1 << 20), "many/one": "x" * (1 << 20), "small.txt": "x"})
     answer = worlds.kist("save")
     assert answer.err == (
-        "hint: new and not saved: big.bin (1.0 MB), many (1.0 MB); to track them: kist save big.bin many\n"
+        "hint: new and not saved: big.bin (1.0 MB), many (1.0 MB); track them with `kist save big.bin many`\n"
     )
     assert worlds.git("status", "--porcelain").split() == ["??", "big.bin", "??", "many/", "??", "small.txt"]
 

@@ -101,8 +101,8 @@ def test_conflicts_are_listed_with_the_way_out_and_the_data_stays(
     assert refused.code == 1
     assert refused.err.startswith(
         f"error: cannot finish the {word}: both sides changed data: 'data.dvc'; in Git: 'code.py'\n"
-        "hint: kist resolve --theirs (or --ours, --each), then edit the files in Git and `git add` them, "
-        f"then git {word} --continue, then kist sync    (or give up: git {word} --abort)\n"
+        "hint: choose with `kist resolve --ours`, `--theirs` or `--each`, then edit the files in Git and `git add` "
+        f"them, then run `git {word} --continue && kist sync`; or give up with `git {word} --abort`\n"
     )
     assert worlds.project.files("data") == files
     assert worlds.seen()["journal"] is False

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from kist.base.shell import shell_line
 from kist.errors import InputError, MissingError, StorageError
 from kist.git.locate import read_small_file
 from kist.git.process import GitProgram, Said
@@ -206,7 +207,9 @@ class Porcelain:
         why = "there are several and none is called 'origin'" if known else "there is none"
         raise NoGitRemoteError(
             f"cannot push branch '{branch}': no Git remote is chosen, for {why}",
-            hint=f"git push --set-upstream REMOTE {branch}" if known else "git remote add origin ADDRESS",
+            hint=shell_line("git", "push", "--set-upstream", "REMOTE", branch)
+            if known
+            else "git remote add origin ADDRESS",
         )
 
     def merge_base(self, first: str, second: str) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from obstore.store import AzureStore
 
+from kist.base.shell import shell_line
 from kist.remotes.cloud import CloudStorage
 from kist.remotes.storage import Abilities, Place, StorageAuthError, StorageMissingError
 
@@ -64,7 +65,7 @@ class AzureStorage(CloudStorage):
         if account is None:
             raise StorageAuthError(
                 f"cannot use remote '{self.name}': no account is named",
-                hint=f"kist remote modify {self.name} account_name ACCOUNT",
+                hint=shell_line("kist", "remote", "modify", self.name, "account_name", "ACCOUNT"),
             )
         config["account_name"] = account
         if self.is_anonymous:
@@ -102,7 +103,7 @@ class AzureStorage(CloudStorage):
         if "ContainerNotFound" in text or "The specified container does not exist" in text:
             return StorageMissingError(
                 f"cannot use remote '{self.name}': there is no container '{self.bucket}'",
-                hint=f"make it, or: kist remote modify {self.name} url azure://CONTAINER/FOLDER",
+                hint=shell_line("kist", "remote", "modify", self.name, "url", "azure://CONTAINER/FOLDER"),
             )
         if (
             "AuthenticationFailed" in text

@@ -11,6 +11,7 @@ from typing import Any
 
 import obstore
 
+from kist.base.shell import shell_line
 from kist.errors import KistError
 from kist.remotes.storage import (
     Abilities,
@@ -61,7 +62,14 @@ class CloudStorage:
         if not bucket:
             raise StorageRefusedError(
                 f"cannot use remote '{self.name}': its address names no {self.kind}",
-                hint=f"kist remote modify {self.name} url {place.scheme}://{self.kind.upper()}/FOLDER",
+                hint=shell_line(
+                    "kist",
+                    "remote",
+                    "modify",
+                    self.name,
+                    "url",
+                    f"{place.scheme}://{self.kind.upper()}/FOLDER",
+                ),
             )
 
     @property
@@ -263,7 +271,7 @@ class Translated:
         if name == "UnauthenticatedError":
             return StorageAuthError(
                 f"cannot use remote '{storage.name}': the service does not accept the credentials",
-                hint="look at the remote's options: kist remote list --show-origin",
+                hint="kist config --list --show-origin",
             )
         if name == "PermissionDeniedError":
             return StoragePermissionError(

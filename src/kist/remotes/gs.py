@@ -14,6 +14,7 @@ import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from kist.base.shell import shell_line
 from kist.remotes.storage import (
     Abilities,
     Body,
@@ -56,7 +57,7 @@ class GsStorage:
         if not self.bucket:
             raise StorageRefusedError(
                 f"cannot use remote '{self.name}': its address names no bucket",
-                hint=f"kist remote modify {self.name} url gs://BUCKET/FOLDER",
+                hint=shell_line("kist", "remote", "modify", self.name, "url", "gs://BUCKET/FOLDER"),
             )
         endpoint = place.options.get("endpointurl") or place.environ.get("STORAGE_EMULATOR_HOST")
         self._address = (endpoint if not endpoint or "://" in endpoint else f"http://{endpoint}") or _ADDRESS
@@ -104,7 +105,7 @@ class GsStorage:
         return google.auth.default(scopes=[_SCOPE])[0]
 
     def _checked(self, path: str) -> str:
-        hint = f"kist remote modify --local {self.name} credentialpath FILE"
+        hint = shell_line("kist", "remote", "modify", "--local", self.name, "credentialpath", "FILE")
         try:
             with open(path, "rb") as stream:
                 json.load(stream)
@@ -152,7 +153,7 @@ class GsStorage:
             if verb in ("write", "list"):
                 raise StorageMissingError(
                     f"cannot use remote '{self.name}': there is no bucket '{self.bucket}'",
-                    hint=f"make it, or: kist remote modify {self.name} url gs://BUCKET/FOLDER",
+                    hint=shell_line("kist", "remote", "modify", self.name, "url", "gs://BUCKET/FOLDER"),
                 ) from error
             raise StorageMissingError(
                 f"cannot {verb} '{key}' of remote '{self.name}': it is not there"

@@ -10,6 +10,7 @@ import base64
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 
+from kist.base.shell import shell_line
 from kist.errors import ConfigError
 from kist.remotes.storage import (
     Abilities,
@@ -123,7 +124,7 @@ def credentials(place: Place) -> dict[str, str]:
             lacking = "user" if user is None else "password"
             raise HttpOptionsError(
                 f"cannot use remote '{place.name}': 'auth' is 'basic', and there is no '{lacking}'",
-                hint=f"kist remote modify --local {place.name} {lacking} {lacking.upper()}",
+                hint=shell_line("kist", "remote", "modify", "--local", place.name, lacking, lacking.upper()),
             )
         token = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
         return {"Authorization": f"Basic {token}"}
@@ -133,12 +134,12 @@ def credentials(place: Place) -> dict[str, str]:
             lacking = "custom_auth_header" if header is None else "password"
             raise HttpOptionsError(
                 f"cannot use remote '{place.name}': 'auth' is 'custom', and there is no '{lacking}'",
-                hint=f"kist remote modify --local {place.name} {lacking} VALUE",
+                hint=shell_line("kist", "remote", "modify", "--local", place.name, lacking, "VALUE"),
             )
         return {header: password}
     raise HttpOptionsError(
         f"cannot use remote '{place.name}': 'auth' is '{kind}', and 'basic' and 'custom' are known",
-        hint=f"kist remote modify {place.name} auth basic",
+        hint=shell_line("kist", "remote", "modify", place.name, "auth", "basic"),
     )
 
 
@@ -146,7 +147,7 @@ def _asked(place: Place) -> str | None:
     if place.ask is None:
         raise StorageAuthError(
             f"cannot use remote '{place.name}': its password has to be asked for, and there is no terminal",
-            hint=f"kist remote modify --local {place.name} password PASSWORD",
+            hint=shell_line("kist", "remote", "modify", "--local", place.name, "password", "PASSWORD"),
         )
     return place.ask(
         f"Enter a password for '{place.options.get('user', place.name)}' on remote '{place.name}'"

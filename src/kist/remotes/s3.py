@@ -16,6 +16,7 @@ from typing import Any
 
 from obstore.store import S3Store
 
+from kist.base.shell import shell_line
 from kist.remotes.cloud import TIMEOUT_S, CloudStorage, short
 from kist.remotes.storage import (
     Abilities,
@@ -132,9 +133,9 @@ class S3Storage(CloudStorage):
                     if profile
                     else " in the configuration, the environment or ~/.aws"
                 ),
-                hint=f"kist remote modify --local {self.name} access_key_id ID"
+                hint=shell_line("kist", "remote", "modify", "--local", self.name, "access_key_id", "ID")
                 if not profile
-                else f"aws configure --profile {profile}",
+                else shell_line("aws", "configure", "--profile", profile),
             )
         expires = getattr(found, "_expiry_time", None)
         if expires is None:
@@ -238,26 +239,26 @@ class S3Storage(CloudStorage):
         if "SSO" in name or name == "TokenRetrievalError":
             return StorageAuthError(
                 f"cannot use remote '{self.name}': the login of profile '{profile}' has expired",
-                hint=f"aws sso login --profile {profile}",
+                hint=shell_line("aws", "sso", "login", "--profile", profile),
             )
         if name == "ProfileNotFound":
             return StorageAuthError(
                 f"cannot use remote '{self.name}': there is no profile '{profile}'",
-                hint=f"aws configure --profile {profile}",
+                hint=shell_line("aws", "configure", "--profile", profile),
             )
         if name in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
             return StorageAuthError(f"cannot use remote '{self.name}': {text.rstrip('.')}")
         if "NoSuchBucket" in text:
             return StorageMissingError(
                 f"cannot use remote '{self.name}': there is no bucket '{self.bucket}'",
-                hint=f"make it, or: kist remote modify {self.name} url s3://BUCKET/FOLDER",
+                hint=shell_line("kist", "remote", "modify", self.name, "url", "s3://BUCKET/FOLDER"),
             )
         if status == 404 or code in ("NoSuchKey", "NoSuchUpload"):
             return StorageMissingError(f"cannot {verb} '{key}' of remote '{self.name}': it is not there")
         if status == 401 or any(word in text for word in _WRONG_KEYS):
             return StorageAuthError(
                 f"cannot use remote '{self.name}': the service does not accept the keys",
-                hint=f"kist remote modify --local {self.name} access_key_id ID",
+                hint=shell_line("kist", "remote", "modify", "--local", self.name, "access_key_id", "ID"),
             )
         if name == "PermissionDeniedError" or status == 403:
             return StoragePermissionError(

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from kist.base.shell import shell_line
 from kist.remotes.storage import (
     StorageAuthError,
     StorageFailedError,
@@ -163,7 +164,7 @@ class Connection:
         ):
             return StorageAuthError(
                 f"cannot use remote '{name}': the server does not accept the user, key or password",
-                hint=f"kist remote modify --local {name} password PASSWORD",
+                hint=shell_line("kist", "remote", "modify", "--local", name, "password", "PASSWORD"),
             )
         words = (
             "resolve hostname",

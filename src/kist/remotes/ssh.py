@@ -15,6 +15,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from kist.base.shell import shell_line
 from kist.remotes import sftp
 from kist.remotes.sftp import Connection, Login
 from kist.remotes.storage import (
@@ -57,7 +58,7 @@ class SshStorage:
         if not _HOST.fullmatch(host) or host.startswith("-"):
             raise StorageRefusedError(
                 f"cannot use remote '{self.name}': '{host}' is no host",
-                hint=f"kist remote modify {self.name} url ssh://HOST/FOLDER",
+                hint=shell_line("kist", "remote", "modify", self.name, "url", "ssh://HOST/FOLDER"),
             )
         self._folder = posixpath.normpath(urllib.parse.unquote(parts.path) or "/")
         self._host = host
@@ -106,7 +107,7 @@ class SshStorage:
         if place.ask is None:
             raise StorageAuthError(
                 f"cannot use remote '{self.name}': its {what} has to be asked for, and there is no terminal",
-                hint=f"kist remote modify --local {self.name} {what} {what.upper()}",
+                hint=shell_line("kist", "remote", "modify", "--local", self.name, what, what.upper()),
             )
         return place.ask(f"Enter a {what} for '{self._user or self._host}' on remote '{self.name}'")
 

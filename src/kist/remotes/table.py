@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import NamedTuple
 
+from kist.base.shell import shell_line
 from kist.errors import ConfigError
 from kist.remotes.storage import ExtraMissingError, Place, Storage
 
@@ -51,7 +52,7 @@ def open_storage(place: Place) -> Storage:
         known = ", ".join(sorted(BACKENDS))
         raise RemoteKindError(
             f"cannot use remote '{place.name}': nothing here speaks '{place.scheme}' (known: a folder, {known})",
-            hint=f"kist remote modify {place.name} url ADDRESS",
+            hint=shell_line("kist", "remote", "modify", place.name, "url", "ADDRESS"),
         )
     try:
         module = importlib.import_module(backend.module)

@@ -9,6 +9,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from kist.base.shell import shell_line
 from kist.remotes.storage import (
     Body,
     Place,
@@ -127,7 +128,7 @@ class HttpClient:
         except urllib3.exceptions.SSLError as error:
             raise StorageUnreachableError(
                 f"cannot trust remote '{self.name}': {_cause(error)}",
-                hint=f"kist remote modify {self.name} ssl_verify CA-FILE",
+                hint=shell_line("kist", "remote", "modify", self.name, "ssl_verify", "CA-FILE"),
             ) from error
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
             raise StorageUnreachableError(
@@ -152,7 +153,7 @@ class HttpClient:
         if status in (401, 407):
             return StorageAuthError(
                 f"cannot use remote '{self.name}': the server does not accept the user or password ({status})",
-                hint=f"kist remote modify --local {self.name} password PASSWORD",
+                hint=shell_line("kist", "remote", "modify", "--local", self.name, "password", "PASSWORD"),
             )
         if status == 403:
             what = "write" if method not in ("GET", "HEAD", "PROPFIND") else "read"
@@ -170,7 +171,9 @@ class HttpClient:
         )
         return StorageRefusedError(
             f"cannot use remote '{self.name}': the server answered {status} to {method} '{shown}': {why}",
-            hint=f"kist remote modify {self.name} method PUT" if status == 405 else None,
+            hint=shell_line("kist", "remote", "modify", self.name, "method", "PUT")
+            if status == 405
+            else None,
         )
 
     def close(self) -> None:

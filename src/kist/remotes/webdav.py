@@ -13,6 +13,7 @@ import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 
+from kist.base.shell import shell_line
 from kist.remotes.storage import (
     Abilities,
     Body,
@@ -232,7 +233,7 @@ def _credentials(place: Place) -> dict[str, str]:
         if place.ask is None:
             raise StorageAuthError(
                 f"cannot use remote '{place.name}': its password has to be asked for, and there is no terminal",
-                hint=f"kist remote modify --local {place.name} password PASSWORD",
+                hint=shell_line("kist", "remote", "modify", "--local", place.name, "password", "PASSWORD"),
             )
         password = place.ask(f"Enter a password for '{user}' on remote '{place.name}'")
     if user is None or password is None:

@@ -10,6 +10,7 @@ import posixpath
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from kist.base.shell import shell_line
 from kist.formats.metafile import with_checksum
 from kist.formats.records import Metafile
 from kist.repo.collect import Stage
@@ -73,7 +74,7 @@ def _commit_stage(
     ):
         raise CannotCommitError(
             f"cannot commit '{shown}': it has changed, and nobody confirmed",
-            hint=f"kist commit --force {shown}",
+            hint=shell_line("kist", "commit", "--force", shown),
         )
     if stage.metafile is not None and stage.resolved is None:
         _commit_metafile(repository, stage, stage.metafile, changes, relink=relink)
@@ -101,7 +102,7 @@ def _commit_metafile(
         if not os.path.lexists(repository.abspath(out.path)):
             raise CannotCommitError(
                 f"cannot commit '{repository.shown(stage.file)}': '{repository.shown(out.path)}' does not exist",
-                hint=f"kist checkout {repository.shown(out.path)}",
+                hint=shell_line("kist", "checkout", repository.shown(out.path)),
             )
     outs = list(metafile.outs)
     for use_cache in (True, False):

@@ -68,7 +68,7 @@ def diff(
     if repository.git is None:
         raise NothingToCompareError(
             "cannot compare revisions: there is no Git repository",
-            hint="kist status    (compares with the cache)",
+            hint="kist status",
         )
     before = _of_commit(repository, old) if repository.git.has_commits() or old != "HEAD" else {}
     after = _of_workspace(repository) if new is None else _of_commit(repository, new)
@@ -176,7 +176,7 @@ def _refuse_unknown(
         if not is_known and not os.path.lexists(repository.abspath(one)):
             raise DiffTargetMissingError(
                 f"cannot compare '{repository.shown(one)}': it is tracked in neither version",
-                hint="kist list -R .",
+                hint="kist list . -R",
             )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kist.base import atomic
 from kist.base.locks import WAIT_S
+from kist.base.shell import shell_line
 from kist.errors import InputError, KistError, LockedError
 from kist.git.leftovers import edits, remove_dead_locks, undo, wait_for_orphans
 from kist.git.porcelain import Place, Porcelain, short
@@ -157,7 +158,8 @@ def _abort(
     if touched:
         return UnfinishedError(
             f"a {word} is in progress, and somebody worked on {listed(touched)}",
-            hint=f"git {word} --continue    (or: git {word} --abort), then kist checkout",
+            hint=f"run `{shell_line('git', word, '--continue')}` or `{shell_line('git', word, '--abort')}`, "
+            "then `kist checkout`",
         )
     if porcelain.run([word, "--abort"]).status == 0:
         return None
@@ -169,7 +171,7 @@ def _abort(
     said = porcelain.run(["reset", "--quiet", "--merge", journal.head])
     if said.status != 0 or porcelain.in_progress() is not None:
         return UnfinishedError(
-            f"a {word} is in progress that cannot be aborted", hint=f"git {word} --abort    (says why)"
+            f"a {word} is in progress that cannot be aborted", hint=shell_line("git", word, "--abort")
         )
     return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base import atomic
+from kist.base.shell import shell_line
 from kist.errors import InputError, KistError
 from kist.formats.manifest import Tree, tree_of
 from kist.formats.metafile import with_checksum
@@ -157,7 +158,7 @@ def _plan(repository: Repository, git: GitRepository, rel: str, options: Restore
     if not (then.stage.is_data or (then.stage.is_import and not then.inner)):
         raise CannotRestoreError(
             f"cannot restore '{shown}': '{then.stage.address}' makes it, and its lock file would say something untrue",
-            hint=f"kist switch {options.rev}    (moves everything there)",
+            hint=f"move everything there with `{shell_line('kist', 'switch', options.rev)}`",
         )
     if digest is None or digest.algorithm not in (MD5, LEGACY_MD5) or not then.out.output.use_cache:
         raise CannotRestoreError(f"cannot restore '{shown}': {short(commit)} does not say what was in it")
@@ -175,17 +176,18 @@ def _plan(repository: Repository, git: GitRepository, rel: str, options: Restore
         raise CannotRestoreError(
             f"cannot restore '{shown}': by now it belongs to '{repository.shown(now.out.path)}' "
             f"of '{now.stage.address}'",
-            hint=f"kist switch {options.rev}    (moves everything there)",
+            hint=f"move everything there with `{shell_line('kist', 'switch', options.rev)}`",
         )
     if now is None and then.inner:
         top = repository.shown(then.out.path)
         raise CannotRestoreError(
             f"cannot restore '{shown}': '{top}' is not tracked any more",
-            hint=f"kist restore {top} --rev {options.rev}    (brings all of it back)",
+            hint=f"bring all of it back with `{shell_line('kist', 'restore', top, '--rev', options.rev)}`",
         )
     if now is None and git.is_tracked([repository.abspath(then.out.path)]):
         raise CannotRestoreError(
-            f"cannot restore '{shown}': Git tracks it by now", hint=f"git rm -r --cached {shown}"
+            f"cannot restore '{shown}': Git tracks it by now",
+            hint=shell_line("git", "rm", "-r", "--cached", shown),
         )
     return _Plan(commit, then, now._replace(inner=then.inner) if now is not None else None, source)
 
@@ -205,9 +207,9 @@ def _not_tracked(
     repository: Repository, git: GitRepository, rel: str, commit: str, rev: str
 ) -> CannotRestoreError:
     shown = repository.shown(rel)
-    hint = f"kist log {shown}    (shows where it is)"
+    hint = shell_line("kist", "log", shown)
     if rel and git.list_tree(commit, under=offset_of(repository, git) + rel):
-        hint = f"git restore --source {rev} -- {shown}    (Git has it)"
+        hint = shell_line("git", "restore", "--source", rev, "--", shown)
     return CannotRestoreError(
         f"cannot restore '{shown}': {short(commit)} does not track it as data", hint=hint
     )
@@ -229,7 +231,7 @@ def _fetch(repository: Repository, plan: _Plan, ways: Ways) -> tuple[TransferRes
     if not files:
         raise CannotRestoreError(
             f"cannot restore '{repository.shown(plan.then.path)}': {short(plan.commit)} does not have it",
-            hint=f"kist log {repository.shown(plan.then.path)}    (shows where it is)",
+            hint=shell_line("kist", "log", repository.shown(plan.then.path)),
         )
     return fetched, tree_of(files)
 
@@ -266,7 +268,9 @@ def _wanted_output(repository: Repository, plan: _Plan, tree: Tree) -> Output:
         raise CannotRestoreError(
             f"cannot restore '{shown}': the two versions of '{repository.shown(plan.then.out.path)}' "
             "are recorded in ways that cannot be mixed",
-            hint=f"kist restore {repository.shown(plan.then.out.path)} --rev {short(plan.commit)}",
+            hint=shell_line(
+                "kist", "restore", repository.shown(plan.then.out.path), "--rev", short(plan.commit)
+            ),
         )
     recorded = wanted_tree(repository.cache, now.digest, "")
     changed = with_part(recorded, plan.then.inner, tree)

@@ -11,6 +11,7 @@ import posixpath
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from kist.base.shell import shell_line
 from kist.errors import InputError, KistError
 from kist.formats.manifest import render_manifest, tree_of
 from kist.formats.records import MD5, Digest, Metafile, Output
@@ -173,7 +174,7 @@ def _refuse(work: _Work, found: Survey) -> _Push | None:
         if named is not None and (found.may_change or named != place.head):
             raise TagTakenError(
                 f"cannot save as '{options.tag}': that tag names commit {named[:7]} already",
-                hint="choose another name: kist save --tag NAME    (see `git tag`)",
+                hint="choose another name; `git tag` lists those that are taken",
             )
         if named is None and place.head is None and not found.may_change:
             raise InputError(f"cannot make tag '{options.tag}': there is no commit yet, and nothing to save")
@@ -182,9 +183,7 @@ def _refuse(work: _Work, found: Survey) -> _Push | None:
     if not options.push:
         return None
     if place.branch is None and options.tag is None:
-        raise CannotPushBranchError(
-            "cannot push: HEAD is on no branch", hint="kist switch -c NAME    (makes one here)"
-        )
+        raise CannotPushBranchError("cannot push: HEAD is on no branch", hint="kist switch -c NAME")
     target = porcelain.push_target(place.branch) if place.branch is not None else _tag_target(porcelain)
     has_data = bool(found.new) or any(out.output.use_cache for stage in found.stages for out in stage.outs)
     if has_data:
@@ -344,7 +343,9 @@ def _tag(work: _Work, message: str) -> None:
     tag = work.options.tag
     if tag is not None and work.porcelain.has_commit(f"refs/tags/{tag}") is None:
         work.porcelain.must(
-            ["tag", "-a", "-m", message, tag], failed=f"make tag '{tag}'", hint=f"git tag -a {tag}"
+            ["tag", "-a", "-m", message, tag],
+            failed=f"make tag '{tag}'",
+            hint=shell_line("git", "tag", "-a", tag),
         )
 
 
@@ -367,7 +368,7 @@ def _pushed(work: _Work, result: SaveResult, push: _Push) -> SaveResult:
         said = work.porcelain.run([words[0], "--quiet", *words[1:]])
         result = result._replace(said=[*result.said, *told(work.porcelain)])
         if said.status != 0:
-            hint = "kist sync, then kist save --push    (if the branch moved on there)"
+            hint = "if the branch moved on there, run `kist sync && kist save --push`"
             return result._replace(error=refused(f"push to '{words[-2]}'", said, hint))
         what = f"tag {work.options.tag}" if "tag" in words else f"branch {result.place.branch}"
         result.pushed_git.append(f"{what} to {push.target.remote if push.target else ''}")

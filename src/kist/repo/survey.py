@@ -142,7 +142,7 @@ def _refuse_conflicts(repository: Repository, git: GitRepository, changes: Itera
     if unmerged:
         raise ConflictsError(
             f"cannot save: {listed(unmerged)} have conflicts",
-            hint="kist resolve    (for data), or edit the files and `git add` them; then `kist save` again",
+            hint="for data run `kist resolve`, edit other files and `git add` them, then run `kist save` again",
         )
 
 
@@ -165,8 +165,8 @@ def _wish(repository: Repository, git: GitRepository, stages: Sequence[Stage], r
             if not is_there and not (absolute in tracked or files):
                 raise CannotSaveError(
                     f"cannot save '{repository.shown(rel)}': it is not there",
-                    hint=f"kist checkout {repository.shown(rel)}    (brings it back), "
-                    f"or kist remove {repository.shown(rel)}.dvc    (stops tracking it)",
+                    hint=f"bring it back with `{shell_line('kist', 'checkout', repository.shown(rel))}`, or stop "
+                    f"tracking it with `{shell_line('kist', 'remove', repository.shown(rel) + '.dvc')}`",
                 )
             wish.prefixes.append(rel)
             for stage in stages:
@@ -187,7 +187,9 @@ def _refuse_stage(repository: Repository, item: Selected, rel: str) -> None:
         return
     shown = repository.shown(rel)
     what = "imported" if item.stage.is_import else f"an output of '{item.stage.address}'"
-    raise CannotSaveError(f"cannot save '{shown}': it is {what}", hint=f"kist commit {shown}, then kist save")
+    raise CannotSaveError(
+        f"cannot save '{shown}': it is {what}", hint=f"{shell_line('kist', 'commit', shown)} && kist save"
+    )
 
 
 def _is_gits(rel: str) -> bool:
@@ -206,8 +208,8 @@ def _is_taken(repository: Repository, item: Selected, wish: _Wish, skipped: list
     if item.out.path in wish.prefixes:
         raise CannotSaveError(
             f"cannot save '{shown}': it is not there",
-            hint=f"kist checkout {shown}    (brings it back), "
-            f"or kist remove {repository.shown(item.stage.file)}    (stops tracking it)",
+            hint=f"bring it back with `{shell_line('kist', 'checkout', shown)}`, or stop tracking it with "
+            f"`{shell_line('kist', 'remove', repository.shown(item.stage.file))}`",
         )
     if item.stage.is_data:
         skipped.append(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from kist.base.shell import shell_line
 from kist.errors import InputError, KistError
 from kist.git.porcelain import Place, Porcelain, refused
 from kist.git.repository import GitRepository, PathStatus
@@ -178,7 +179,8 @@ def _plan(
     if busy is not None:
         raise InProgressError(
             f"cannot switch: a {busy} is in progress",
-            hint=f"git {busy} --continue, or git {busy} --abort; for data in conflict: kist resolve",
+            hint=f"run `{shell_line('git', busy, '--continue')}` or `{shell_line('git', busy, '--abort')}`; "
+            "where data clashes, `kist resolve` first",
         )
     before = porcelain.place()
     target = _find(git, porcelain, name, options, before)
@@ -198,7 +200,7 @@ def _find(
         porcelain.check_name(name, "heads")
         if porcelain.has_commit(f"refs/heads/{name}") is not None:
             raise BranchTakenError(
-                f"cannot make branch '{name}': there is one already", hint=f"kist switch {name}"
+                f"cannot make branch '{name}': there is one already", hint=shell_line("kist", "switch", name)
             )
         start = git.resolve(options.start) if options.start is not None else before.head
         words = ["switch", *force, "-c", name, *([options.start] if options.start is not None else [])]
@@ -218,7 +220,7 @@ def _find(
         remotes = ", ".join(ref.removeprefix("refs/remotes/") for ref in elsewhere)
         raise AmbiguousBranchError(
             f"cannot switch to '{name}': several Git remotes have it: {remotes}",
-            hint=f"kist switch -c {name} {elsewhere[0].removeprefix('refs/remotes/')}",
+            hint=shell_line("kist", "switch", "-c", name, elsewhere[0].removeprefix("refs/remotes/")),
         )
     sha = git.resolve(name)
     is_here = before == Place(None, sha) and not options.force

@@ -9,6 +9,7 @@ import posixpath
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from kist.base.shell import shell_line
 from kist.errors import InputError, MissingError
 from kist.git.porcelain import Place, Porcelain, Upstream, refused
 from kist.git.repository import GitRepository
@@ -121,9 +122,7 @@ def sync(repository: Repository, *, words: str = "kist sync") -> SyncResult:
         repository.sweep_now()
         before, upstream = _followed(porcelain)
         if upstream.remote != ".":
-            porcelain.must(
-                ["fetch", "--quiet"], failed="fetch", hint=f"git remote -v    (is '{upstream.remote}' right?)"
-            )
+            porcelain.must(["fetch", "--quiet"], failed="fetch", hint="git remote -v")
         plan = _plan(porcelain, before, upstream)
         move, fetched = _prepare(repository, git, porcelain, plan, keeps_edits=unfinished is None)
         alone = [*move.left_alone, *absent_imports(repository, move.items)]
@@ -153,7 +152,7 @@ def _followed(porcelain: Porcelain) -> tuple[Place, Upstream]:
     if busy is not None:
         raise InProgressError(
             f"cannot sync: a {busy} is in progress",
-            hint=f"kist resolve    (for data in conflict), then git {busy} --continue, then kist sync",
+            hint=f"where data clashes run `kist resolve`, then `{shell_line('git', busy, '--continue')} && kist sync`",
         )
     place = porcelain.place()
     if place.branch is None or place.head is None:
@@ -165,7 +164,8 @@ def _followed(porcelain: Porcelain) -> tuple[Place, Upstream]:
     if upstream is None:
         remotes = porcelain.remotes()
         name = remotes[0] if remotes else "origin"
-        hint = f"kist save --push    (makes it on '{name}'), or git branch --set-upstream-to={name}/{place.branch}"
+        follow = shell_line("git", "branch", f"--set-upstream-to={name}/{place.branch}")
+        hint = f"make it on '{name}' with `kist save --push`, or follow one that is there with `{follow}`"
         raise NoUpstreamError(
             f"cannot sync: branch '{place.branch}' follows no branch elsewhere",
             hint=hint if remotes else "git remote add origin ADDRESS",
@@ -196,7 +196,7 @@ def _plan(porcelain: Porcelain, before: Place, upstream: Upstream) -> _Plan:
     if theirs is None:
         raise NoUpstreamError(
             f"cannot sync: '{_short(upstream)}' is no more",
-            hint=f"git branch --unset-upstream {before.branch}, then kist save --push",
+            hint=f"{shell_line('git', 'branch', '--unset-upstream', before.branch)} && kist save --push",
         )
     base = porcelain.merge_base(before.head, theirs)
     if base == theirs:
@@ -208,7 +208,8 @@ def _plan(porcelain: Porcelain, before: Place, upstream: Upstream) -> _Plan:
         raise DivergedError(
             f"cannot sync: '{before.branch}' and '{_short(upstream)}' both have commits of their own, "
             "and Git is not told what to do",
-            hint="git config pull.rebase false    (merge), or git config pull.rebase true    (rebase), then kist sync",
+            hint="run `git config pull.rebase false` to merge, or `git config pull.rebase true` to rebase, "
+            "then `kist sync` again",
         )
     return _Plan(before, words[0], theirs, words)
 
@@ -294,14 +295,13 @@ def _conflicts(paths: Sequence[str], busy: str) -> SyncConflictsError:
     code = [path for path, mine in zip(paths, is_data, strict=True) if not mine]
     parts = [f"data: {listed(data)}"] if data else []
     parts += [f"in Git: {listed(code)}"] if code else []
-    steps = ["kist resolve --theirs (or --ours, --each)"] if data else []
+    steps = ["choose with `kist resolve --ours`, `--theirs` or `--each`"] if data else []
     steps += ["edit the files in Git and `git add` them"] if code else []
-    steps.append(f"git {busy} --continue")
-    steps.append("kist sync")
+    steps.append(f"run `{shell_line('git', busy, '--continue')} && kist sync`")
     what = "; ".join(parts) or "see `git status`"
     return SyncConflictsError(
         f"cannot finish the {busy}: both sides changed {what}",
-        hint=f"{', then '.join(steps)}    (or give up: git {busy} --abort)",
+        hint=f"{', then '.join(steps)}; or give up with `{shell_line('git', busy, '--abort')}`",
     )
 
 

@@ -64,7 +64,7 @@ def _print(context: Context, repository: Repository, result: RestoreResult) -> N
     metafile = repository.shown(result.metafile)
     say(f"git: {metafile} {'changed, not committed' if result.is_changed else 'says so already'}")
     if result.is_changed:
-        context.console.hint("kist save    (commits it)")
+        context.console.hint("kist save")
 
 
 def _as_json(repository: Repository, result: RestoreResult) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kist.base.shell import shell_line
+
 if TYPE_CHECKING:
     import argparse
 
@@ -94,17 +96,15 @@ def _print(context: Context, repository: Repository, result: SaveResult) -> None
 def _print_left_out(context: Context, repository: Repository, found: Survey) -> None:
     from kist.cli.worlds import human
 
-    for line in found.skipped[:5]:
-        context.console.hint(line)
+    for hint in found.skipped[:5]:
+        context.console.hint(hint)
     if len(found.skipped) > 5:
-        context.console.hint(f"and {len(found.skipped) - 5} more: kist status")
+        context.console.hint(f"and {len(found.skipped) - 5} more, which `kist status` shows")
     if found.large:
         shown = [f"{repository.shown(path)} ({human(size)})" for path, size in found.large[:5]]
         more = f" and {len(found.large) - 5} more" if len(found.large) > 5 else ""
-        import shlex  # only for this hint
-
-        named = shlex.join([repository.shown(path) for path, _ in found.large[:5]])
-        context.console.hint(f"new and not saved: {', '.join(shown)}{more}; to track them: kist save {named}")
+        named = shell_line("kist", "save", *[repository.shown(path) for path, _ in found.large[:5]])
+        context.console.hint(f"new and not saved: {', '.join(shown)}{more}; track them with `{named}`")
 
 
 def _as_json(repository: Repository, result: SaveResult) -> dict[str, Any]:

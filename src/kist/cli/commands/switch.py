@@ -32,7 +32,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
     if args.rev is None and args.create is None:
         raise UsageError(
-            "`kist switch` needs a branch, tag or commit", hint="kist switch REV, or kist switch -c BRANCH"
+            "`kist switch` needs a branch, tag or commit",
+            hint="name one with `kist switch REV`, or make one with `kist switch -c BRANCH`",
         )
     creates = args.create is not None
     name = args.create if creates else args.rev
