@@ -168,7 +168,7 @@ class GitProgram:
         if "dubious ownership" in said:
             hint = shell_line("git", "config", "--global", "--add", "safe.directory", self.directory)
         elif "index.lock" in said:
-            hint = "wait until the other run of Git has ended; if there is none, remove the lock file that is named above"
+            hint = "wait until the other run of Git has ended; if there is none, remove the lock file named above"
         command = next((argument for argument in arguments if not argument.startswith("-")), "")
         return GitFailedError(f"cannot run `git {command}`: {said}", hint=hint)
 
