@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .helpers import Beside, Case, append, case, commit, delete, dvc, replace, tool, write
+from .helpers import Beside, Case, append, case, commit, delete, dvc, make_folder, replace, tool, write
 
 DATA = (
     case("nothing changed", "tracked", tool("commit")),
@@ -29,6 +29,8 @@ DATA = (
         write("data/a.txt", "x"),
         write("data/n", "n"),
         tool("commit -f data/a.txt"),
+        except_for=("repo/.dvc/cache/files/md5/7b",),
+        because="R4: DVC names the new file in the manifest and does not store it",
     ),
     case("--force with a new member", "tracked", write("data/sub/n", "n"), tool("commit --force data.dvc")),
     case("a deleted output", "tracked", delete("file.txt"), tool("commit -f", code=1)),
@@ -52,7 +54,54 @@ DATA = (
     case(
         "hardlinks", "plain", dvc("config cache.type hardlink"), write("data/a.txt", "x"), tool("commit -f")
     ),
-    case("symlinks", "plain", dvc("config cache.type symlink"), write("data/a.txt", "x"), tool("commit -f")),
+    case(
+        "symlinks",
+        "plain",
+        dvc("config cache.type symlink"),
+        write("data/a.txt", "x"),
+        tool("commit -f"),
+        except_for=("repo/data/empty",),
+        because="F59: an empty file is never a link",
+    ),
+    case("hardlinks, nothing changed", "plain", dvc("config cache.type hardlink"), tool("commit")),
+    case(
+        "symlinks, nothing changed",
+        "plain",
+        dvc("config cache.type symlink"),
+        tool("commit"),
+        except_for=("repo/data/empty",),
+        because="F59: an empty file is never a link",
+    ),
+    case(
+        "copies again after hardlinks",
+        "plain",
+        dvc("config cache.type hardlink"),
+        dvc("commit"),
+        dvc("config cache.type copy"),
+        write("data/a.txt", "x"),
+        tool("commit -f"),
+    ),
+    case(
+        "copies again after symlinks, nothing changed",
+        "plain",
+        dvc("config cache.type symlink"),
+        dvc("commit"),
+        dvc("config cache.type copy"),
+        tool("commit"),
+    ),
+    case(
+        "hardlinks, a path inside a tracked folder",
+        "plain",
+        dvc("config cache.type hardlink"),
+        write("data/sub/b.txt", "x"),
+        tool("commit -f data/sub/b.txt"),
+    ),
+    case(
+        "hardlinks, a folder inside a tracked folder",
+        "plain",
+        dvc("config cache.type hardlink"),
+        tool("commit data/sub"),
+    ),
     case(
         "core.autostage",
         "tracked",
@@ -118,6 +167,102 @@ PIPELINES = (
         tool("commit"),
     ),
 )
+
+_ALL_KINDS = """\
+stages:
+  plain: {cmd: cp f g, deps: [f], outs: [g]}
+  without-deps: {cmd: echo 1 > nd, outs: [nd]}
+  without-outs: {cmd: echo, deps: [f]}
+  always: {cmd: cp f al, deps: [f], outs: [al], always_changed: true}
+  persist: {cmd: cp f pe, deps: [f], outs: [pe: {persist: true}]}
+  uncached: {cmd: cp f nc, deps: [f], outs: [nc: {cache: false}]}
+  uncached-metric: {cmd: cp f m.json && cp f mm, deps: [f], outs: [mm], metrics: [m.json: {cache: false}]}
+  uncached-plot: {cmd: cp f p.csv, deps: [f], plots: [p.csv: {cache: false}]}
+  not-pushed: {cmd: cp f np, deps: [f], outs: [np: {push: false}]}
+  params: {cmd: cp f pa, deps: [f], params: [size, n, e, empty], outs: [pa]}
+  whole-file: {cmd: cp f wf, deps: [f], params: [params.yaml: ], outs: [wf]}
+  only-params: {cmd: echo 1 > op, params: [size], outs: [op]}
+  below: {cmd: cp ../f w, wdir: sub, deps: [../f], outs: [w]}
+  outside: {cmd: cp ../elsewhere os, deps: [../elsewhere], outs: [os]}
+  lines: {cmd: [cp f li, echo x >> li], deps: [f], outs: [li]}
+  folder: {cmd: mkdir -p fo && cp f fo/a, deps: [f], outs: [fo]}
+  of-a-folder: {cmd: cp fo/a last, deps: [fo], outs: [last]}
+"""
+_START = (
+    write("f", "1\n"),
+    write("elsewhere", "2\n", cwd="."),
+    make_folder("sub"),
+    write("params.yaml", "size: 3\ne: 1e-7\nempty:\nn: {size: 4, nfiles: 5, x: [{size: 1, y: \u00e9}]}\n"),
+    write("dvc.yaml", _ALL_KINDS),
+    dvc("repro"),
+    commit("pipeline"),
+)
+RUNS = (
+    case("everything changed, -f", "empty", *_START, write("f", "22\n"), tool("commit -f")),
+    case(
+        "outputs changed, -f",
+        "empty",
+        *_START,
+        write("m.json", "3\n"),
+        write("nc", "4\n"),
+        write("fo/b", "5\n"),
+        write("pe", "6\n"),
+        tool("commit -f"),
+    ),
+    case("nothing changed, runs lost, -f", "empty", *_START, delete(".dvc/cache/runs"), tool("commit -f")),
+    case("nothing changed, runs lost", "empty", *_START, delete(".dvc/cache/runs"), tool("commit")),
+    case("the cache lost", "empty", *_START, delete(".dvc/cache"), tool("commit")),
+    case("the cache lost, -f", "empty", *_START, delete(".dvc/cache"), tool("commit -f")),
+    case(
+        "frozen stages, -f",
+        "empty",
+        *_START,
+        replace("dvc.yaml", "outs: [g]", "outs: [g], frozen: true"),
+        write("f", "22\n"),
+        tool("commit -f plain"),
+    ),
+    case(
+        "hard links, -f",
+        "empty",
+        *_START,
+        dvc("config cache.type hardlink"),
+        write("f", "22\n"),
+        write("nc", "4\n"),
+        write("g", "7\n"),
+        tool("commit -f plain uncached uncached-metric folder"),
+    ),
+    case(
+        "cache.shared, -f",
+        "empty",
+        *_START,
+        delete(".dvc/cache"),
+        dvc("config cache.shared group"),
+        tool("commit -f plain folder"),
+    ),
+    case(
+        "core.autostage, -f",
+        "empty",
+        *_START,
+        dvc("config core.autostage true"),
+        write("f", "22\n"),
+        tool("commit -f plain"),
+    ),
+    case(
+        "-f, then DVC finds the run",
+        "empty",
+        *_START,
+        write("f", "22\n"),
+        write("g", "by hand\n"),
+        tool("commit -f plain"),
+        delete("g", "dvc.lock"),
+        dvc("repro plain"),
+    ),
+)
+
+
+@pytest.mark.parametrize("checked", RUNS, ids=lambda checked: checked.name)
+def test_commit_remembers_the_runs_that_dvc_remembers(checked: Case, beside: Beside) -> None:
+    beside.check(checked)
 
 
 @pytest.mark.parametrize("checked", DATA, ids=lambda checked: checked.name)

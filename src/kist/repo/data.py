@@ -90,8 +90,14 @@ def look_at(repository: Repository, paths: Sequence[tuple[str, str]], *, read: b
             # A linked file is the object itself: having read the one, the other need not be read again.
             rows = {(item.index_path(path)): row for item in done for path, row in item.folders.items()}
             store = repository.store_for(algorithm)
-            repository.trust(store).add([_record(rows[key], at) for key, at in unread])
+            records = [_record(rows[key], at) for key, at in unread]
+            repository.trust(store).add([item for item in records if _is_object(store, item)])
     return looks
+
+
+def _is_object(store: LooseStore, record: bytes) -> bool:
+    """Says whether a file that was read is its object itself, read-only; an unfinished link is not to be trusted."""
+    return store.look(record[:16].hex()) == (record[16:], True)
 
 
 def _unread_places(snapshot: Snapshot) -> list[tuple[str, int]]:

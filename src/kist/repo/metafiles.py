@@ -98,12 +98,15 @@ class Changes:
         Returns: the files that the person still has to stage, relative to the root.
         """
         repository = self._repository
-        if repository.git is None or not self._paths:
-            return []
-        if not repository.settings.autostage:
-            return self._known_to_git(repository.git)
+        if repository.git is None or not self._paths or not repository.settings.autostage:
+            return self.to_stage()
         repository.git.stage(repository.abspath(path) for path in self._paths)
         return []
+
+    def to_stage(self) -> list[str]:
+        """Returns the files that the person still has to stage, relative to the root; stages nothing."""
+        git = self._repository.git
+        return self._known_to_git(git) if git is not None and self._paths else []
 
     def _known_to_git(self, git: GitRepository) -> list[str]:
         """Returns the paths without those that came and went between two commits: `git add` refuses them."""

@@ -5,6 +5,7 @@ Order: file objects, then manifests; metafiles come after, by the caller (rule R
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Sequence
@@ -16,13 +17,13 @@ from kist.base.shell import shell_line
 from kist.errors import InputError
 from kist.formats.manifest import render_manifest
 from kist.formats.records import MD5, Digest, Output
+from kist.repo import linking
 from kist.repo.data import Look, look_at
+from kist.repo.linking import KINDS, LinkPolicy, Positions, Survey, shape
 from kist.store import links
 from kist.store.ingest import FileBatch, FileChangedError, Stored, store_batches
-from kist.store.loose import LooseStore
 from kist.store.presence import Presence
-from kist.store.statindex import DIGEST_SIZE
-from kist.workspace.checkout import FolderPlan, Plan, apply_plan
+from kist.store.statindex import DIGEST_SIZE, UNKNOWN
 from kist.workspace.scan import (
     Snapshot,
     directory_manifest,
@@ -76,20 +77,50 @@ def store_paths(
 
     Holds: everything returned is durable in the cache; user files keep their content at every moment.
     """
+    if not to_cache:
+        return [_hashed(repository, look) for look in _looks(repository, paths)]
+    store = repository.cache
+    tracked = []
+    for look in _stored(repository, paths, relink=relink):
+        item, manifest = _tracked(repository, look)
+        tracked.append(item)
+        if look.is_executable and relink:
+            _set_checkout_mode(repository.abspath(look.path))
+        if look.is_dir and look.snapshot is not None and not store.is_intact(item.digest.value):
+            data = manifest if manifest is not None else render_manifest(look.snapshot.tree())
+            store.write_small(item.digest.value, data)
+            # What was known is there, and the rest was stored.
+            Presence(repository.index, store).note(item.digest.value)
+    return tracked
+
+
+def relink_paths(repository: Repository, paths: Sequence[str]) -> None:
+    """Makes files what `cache.type` wants; what the cache lacks is stored on the way, and no manifest is written.
+
+    Raises, Holds: as `store_paths`.
+    """
+    _stored(repository, paths, relink=True)
+
+
+def _looks(repository: Repository, paths: Sequence[str]) -> list[Look]:
+    looks = look_at(repository, [(path, MD5) for path in paths], read=False)
+    for look in looks:
+        if look.snapshot is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), repository.abspath(look.path))
+        atomic.remove_stale(look.snapshot.temps, time.time())
+        refuse_specials(look.snapshot)
+        _refuse_dvcignore(look)
+        if not look.is_dir:
+            atomic.tidy_folder(os.path.dirname(repository.abspath(look.path)))
+    return looks
+
+
+def _stored(repository: Repository, paths: Sequence[str], *, relink: bool) -> list[Look]:
+    """Returns how paths look after all of their files were stored, and linked where that is wanted."""
     for _ in range(_ATTEMPTS):
-        looks = look_at(repository, [(path, MD5) for path in paths], read=False)
-        for look in looks:
-            if look.snapshot is not None:
-                atomic.remove_stale(look.snapshot.temps, time.time())
-                refuse_specials(look.snapshot)
-                _refuse_dvcignore(look)
-            if not look.is_dir:
-                atomic.tidy_folder(os.path.dirname(repository.abspath(look.path)))
-        if not to_cache:
-            return [_hashed(repository, look) for look in looks]
-        stored, changed = _store_once(repository, looks, relink=relink)
+        looks, changed = _store_once(repository, _looks(repository, paths), relink=relink)
         if not changed:
-            return stored
+            return looks
     raise FileChangedError(
         f"cannot store '{changed[0]}': it changes while it is read",
         hint="wait until nothing writes to it, then try again",
@@ -118,6 +149,31 @@ def link_type(repository: Repository, workspace: str, *, relink: bool = True) ->
     return links.choose_type(types, store=store.base, workspace=workspace)
 
 
+def _link_policy(repository: Repository, look: Look, *, relink: bool) -> LinkPolicy:
+    """Returns what files are to become, as DVC has it.
+
+    A single file becomes what comes first of `cache.type` and works; a file of a directory may stay whatever stands
+    in the list, and so a copy with `reflink,hardlink`.
+    """
+    path = repository.abspath(look.path)
+    folder = path if look.is_dir else os.path.dirname(path)
+    target = link_type(repository, folder, relink=relink)
+    if not relink:
+        return LinkPolicy(target, target, KINDS)
+    if not look.is_dir:
+        # A hard link has no x bit of its own, and the object's mode is not the workspace's to set.
+        if look.is_executable and target in links.PROTECTED:
+            target = links.COPY
+        return LinkPolicy(target, target, frozenset({shape(target)}))
+    types = repository.settings.cache_types or links.DEFAULT_TYPES
+    allowed = frozenset({shape(target), *map(shape, types)})
+    ingest = target
+    is_own = types[0] == target == links.HARDLINK or allowed == {target}
+    if target in links.PROTECTED and not is_own:  # the files stay apart from their objects, or are told apart
+        ingest = link_type(repository, folder, relink=False)
+    return LinkPolicy(ingest, target, allowed)
+
+
 def _hashed(repository: Repository, look: Look) -> Tracked:
     assert look.snapshot is not None
     read = read_all(
@@ -126,160 +182,170 @@ def _hashed(repository: Repository, look: Look) -> Tracked:
     return _tracked(repository, look._replace(snapshot=read[0]))[0]
 
 
-def _store_once(
-    repository: Repository, looks: list[Look], *, relink: bool
-) -> tuple[list[Tracked], list[str]]:
-    """Returns what was stored, and the files that changed meanwhile."""
-    store = repository.cache
-    by_kind: dict[str, list[int]] = {}
+def _store_once(repository: Repository, looks: list[Look], *, relink: bool) -> tuple[list[Look], list[str]]:
+    """Returns how all looks after it was stored, and the files that changed meanwhile."""
+    by_policy: dict[LinkPolicy, list[int]] = {}
+    known: dict[tuple[str, bool, bool], LinkPolicy] = {}
     for at, look in enumerate(looks):
-        folder = (
-            os.path.dirname(repository.abspath(look.path))
-            if not look.is_dir
-            else repository.abspath(look.path)
-        )
-        kind = link_type(repository, folder, relink=relink)
-        # A hard link has no x bit of its own, and the object's mode is not the workspace's to set.
-        if look.is_executable and kind in links.PROTECTED:
-            kind = links.COPY
-        by_kind.setdefault(kind, []).append(at)
+        place = (look.path if look.is_dir else os.path.dirname(look.path), look.is_dir, look.is_executable)
+        if place not in known:
+            known[place] = _link_policy(repository, look, relink=relink)
+        by_policy.setdefault(known[place], []).append(at)
     changed: list[str] = []
-    for kind, positions in by_kind.items():
+    for policy, positions in by_policy.items():
         snapshots = []
         for at in positions:
             snapshot = looks[at].snapshot
             assert snapshot is not None
             snapshots.append(snapshot)
-        done, moved = _store_snapshots(repository, snapshots, kind, relink=relink)
+        done, moved = _store_snapshots(repository, snapshots, policy, relink=relink)
         changed += moved
+        if moved:
+            continue
         for at, snapshot in zip(positions, done, strict=True):
             looks[at] = looks[at]._replace(snapshot=snapshot)
-    if changed:
-        return [], changed
-    stored = []
-    for look in looks:
-        item, manifest = _tracked(repository, look)
-        stored.append(item)
-        if look.is_executable and relink:
-            _set_checkout_mode(repository.abspath(look.path))
-        if look.is_dir and look.snapshot is not None and not store.is_intact(item.digest.value):
-            data = manifest if manifest is not None else render_manifest(look.snapshot.tree())
-            store.write_small(item.digest.value, data)
-            Presence(repository.index, store).note(
-                item.digest.value
-            )  # what was known is there, the rest was stored
-    return stored, []
+    return looks, changed
 
 
 def _store_snapshots(
-    repository: Repository, snapshots: Sequence[Snapshot], kind: str, *, relink: bool
+    repository: Repository, snapshots: Sequence[Snapshot], policy: LinkPolicy, *, relink: bool
 ) -> tuple[list[Snapshot], list[str]]:
+    """Returns the snapshots after everything in them was stored and linked, and the files that changed meanwhile."""
     store = repository.cache
     batches: list[FileBatch] = []
     places: list[list[tuple[str, list[int]]]] = []
+    misfits: list[Positions] = []
     for snapshot in snapshots:
-        own, where = unread_batches(_forget_missing(repository, snapshot, kind))
+        ready, found = _prepare(repository, snapshot, policy)
+        own, where = unread_batches(ready)
         batches += own
         places.append(where)
+        misfits.append(found if relink else {})
     stored = store_batches(
-        batches, store, link=kind, workers=repository.workers, progress=repository.progress
+        batches, store, link=policy.ingest, workers=repository.workers, progress=repository.progress
     )
     moved = [
         os.path.join(batch.folder, name)
         for batch, item in zip(batches, stored, strict=True)
         for name in item.changed
     ]
+    if moved:
+        return [], moved
+    repository.trust(store).add([record for item in stored for record in _object_records(item)])
     results = iter(stored)
     done = []
-    records: list[bytes] = []
-    for snapshot, where in zip(snapshots, places, strict=True):
+    for snapshot, where, todo in zip(snapshots, places, misfits, strict=True):
         own_results = [next(results) for _ in where]
         snapshot = with_stored(snapshot, where, own_results) if where else snapshot
-        if not moved and relink:
-            snapshot = _as_links(repository, snapshot, where, kind)
-        done.append(snapshot._replace(changed=snapshot.changed | {path for path, _ in where}))
-        for item in own_results:
-            records += (
-                _records(item.digests, item.stats) if kind in links.PROTECTED else _of_objects(store, item)
-            )
+        snapshot = snapshot._replace(changed=snapshot.changed | {path for path, _ in where})
+        if relink:
+            todo = _with_fresh(todo, _fresh_misfits(snapshot, policy, where, own_results))
+        if todo:
+            snapshot, edited = linking.relink(repository, snapshot, todo, policy)
+            moved += edited
+        done.append(snapshot)
     if not moved:
         for snapshot in done:
             remember(snapshot, index=repository.index)
-        repository.trust(store).add(records)
     return done, moved
 
 
-def _damaged(repository: Repository, oids: set[str]) -> set[str]:
-    """Returns objects of the cache whose bytes are wrong; only those that changed since they were right are read."""
+def _prepare(repository: Repository, snapshot: Snapshot, policy: LinkPolicy) -> tuple[Snapshot, Positions]:
+    """Returns the snapshot with the digests of files that are to be stored again made unknown, and known files that may
+    not stay of the kind that they are.
+
+    Stored again is what the cache lacks, or holds damaged (rule R9): the object of a file that is no link may have
+    rotted, and this is the time to heal it.
+    """
+    store, index = repository.cache, repository.index
+    tree = snapshot.tree()
+    oids = {oid for oid in tree.oids() if oid != "0" * 32}
+    lacking = store.missing(oids)
+    if policy.ingest not in links.PROTECTED:
+        bad, looks = _inspected(repository, oids - lacking)
+        found = linking.survey(snapshot, policy, looks)
+    elif linking.is_settled(index, snapshot, policy):
+        bad, found = set(), Survey({}, set(), {})
+    else:
+        trusted = repository.trust(store).records({bytes.fromhex(oid) for oid in oids})
+        found = linking.survey(snapshot, policy, trusted, store=store)
+        bad, _ = _inspected(repository, {digest.hex() for digest in found.apart} - lacking)
+        if not (lacking or any(found)):
+            linking.note_settled(index, snapshot, policy)
+    return _forget(snapshot, {bytes.fromhex(oid) for oid in lacking | bad}, found.loose), found.misfits
+
+
+def _inspected(repository: Repository, oids: set[str]) -> tuple[set[str], dict[bytes, bytes]]:
+    """Returns objects of the cache whose bytes are wrong, and digest -> stat record of all.
+
+    Only those that changed since they were right are read; what is right is made read-only.
+    """
     store = repository.cache
-    trust = repository.trust(store)
-    known = trust.records({bytes.fromhex(oid) for oid in oids})
+    looks = store.looks(oids)
+    known = repository.trust(store).records(set(looks))
     bad: set[str] = set()
     fresh: list[bytes] = []
-    for oid in oids:
-        digest = bytes.fromhex(oid)
-        found = store.stat(oid)
-        if found is None or found == known.get(digest):
+    for digest, found in looks.items():
+        if found == known.get(digest):
             continue
-        if store.is_intact(oid):
-            fresh.append(digest + found)
-        else:
+        oid = digest.hex()
+        if not store.is_intact(oid):
             bad.add(oid)
-    trust.add(fresh)
-    return bad
+            continue
+        looks[digest] = store.protect(oid) or found
+        fresh.append(digest + looks[digest])
+    repository.trust(store).add(fresh)
+    return bad, looks
 
 
-def _as_links(
-    repository: Repository, snapshot: Snapshot, where: list[tuple[str, list[int]]], kind: str
-) -> Snapshot:
-    """Replaces files that were just stored by links to their objects, where storing did not make them so.
-
-    With symlinks that is every file; with the other kinds those that were links to somewhere else, for which the
-    workspace gets a file of its own, as DVC does it.
-    """
-    foreign = {relpath for relpath in snapshot.links if not _is_ours(repository, snapshot, relpath)}
-    if kind != links.SYMLINK and not foreign:
+def _forget(snapshot: Snapshot, gone: set[bytes], loose: Positions) -> Snapshot:
+    """Returns the snapshot with digests made unknown, so that their files are stored again."""
+    if not gone and not loose:
         return snapshot
-    chosen: dict[str, set[int]] = {}
+    folders = dict(snapshot.folders)
+    changed = set(snapshot.changed)
+    for path, row in snapshot.folders.items():
+        column = bytearray(row.digests)
+        forgotten = [
+            at
+            for at in range(len(column) // DIGEST_SIZE)
+            if row.digests[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE] in gone
+        ]
+        for at in [*forgotten, *loose.get(path, ())]:
+            column[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE] = UNKNOWN
+            changed.add(path)
+        folders[path] = row._replace(digests=bytes(column))
+    return snapshot._replace(folders=folders, changed=changed)
+
+
+def _object_records(item: Stored) -> list[bytes]:
+    """Returns trust records of the objects that files became, or that were found to hold the same."""
+    return [
+        item.digests[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE] + record
+        for at in range(len(item.digests) // DIGEST_SIZE)
+        if (record := item.objects[at * STAT_SIZE : (at + 1) * STAT_SIZE]) != UNTRUSTED
+    ]
+
+
+def _fresh_misfits(
+    snapshot: Snapshot, policy: LinkPolicy, where: list[tuple[str, list[int]]], stored: list[Stored]
+) -> Positions:
+    """Returns the files that were just stored and may not stay of the kind that they are."""
+    among: Positions = {}
     for path, positions in where:
-        chosen.setdefault(path, set()).update(positions)
-    folders = []
-    for path, picked in chosen.items():
-        row = snapshot.folders[path]
-        names = row.split()
-        prefix = path + "/" if path else ""
-        at = [k for k in sorted(picked) if kind == links.SYMLINK or prefix + names[k] in foreign]
-        digests = b"".join([row.digests[k * DIGEST_SIZE : (k + 1) * DIGEST_SIZE] for k in at])
-        make = tuple(names[k] for k in at)
-        folders.append(FolderPlan(path, make, digests, frozenset(make), ()))
-    root = os.path.relpath(snapshot.root, repository.root).replace(os.sep, "/")
-    plan = Plan(repository.root, "" if root == "." else root, folders, [])
-    done = apply_plan(
-        plan,
-        snapshot,
-        repository.cache,
-        link=kind,
-        trusted=repository.trust(repository.cache).records(plan.digests()),
-        workers=repository.workers,
-        progress=repository.progress,
-    )
-    return (done.snapshot or snapshot)._replace(links=[])
+        among.setdefault(path, []).extend(positions)
+    looks = {
+        record[:DIGEST_SIZE]: record[DIGEST_SIZE:] for item in stored for record in _object_records(item)
+    }
+    return linking.survey(snapshot, policy, looks, among=among).misfits
 
 
-def _is_ours(repository: Repository, snapshot: Snapshot, relpath: str) -> bool:
-    target = os.path.realpath(os.path.join(snapshot.root, relpath))
-    return target.startswith(os.path.realpath(repository.cache_dir) + os.sep)
-
-
-def _of_objects(store: LooseStore, item: Stored) -> list[bytes]:
-    """Returns trust records of objects that were just copied and hashed."""
-    records = []
-    for at in range(0, len(item.digests), DIGEST_SIZE):
-        digest = item.digests[at : at + DIGEST_SIZE]
-        found = store.stat(digest.hex())
-        if found is not None:
-            records.append(digest + found)
-    return records
+def _with_fresh(known: Positions, fresh: Positions) -> Positions:
+    """Returns both; no file is in both."""
+    return {
+        path: sorted({*known.get(path, ()), *fresh.get(path, ())})
+        for path in [*known, *(fresh.keys() - known)]
+    }
 
 
 def _set_checkout_mode(path: str) -> None:
@@ -289,36 +355,6 @@ def _set_checkout_mode(path: str) -> None:
     wanted = 0o666 & ~umask | 0o100
     if os.stat(path).st_mode & 0o777 != wanted:
         os.chmod(path, wanted)
-
-
-def _records(digests: bytes, stats: bytes) -> list[bytes]:
-    return [
-        digests[at * 16 : at * 16 + 16] + stats[at * 32 : at * 32 + 32] for at in range(len(digests) // 16)
-    ]
-
-
-def _forget_missing(repository: Repository, snapshot: Snapshot, kind: str) -> Snapshot:
-    """Returns the snapshot with the digests of files that the cache does not hold made unknown, to be stored.
-
-    A linked file is its object; a copied file's object may have rotted, and this is the time to heal it (rule R9).
-    """
-    oids = {oid for oid in snapshot.tree().oids() if oid != "0" * 32}
-    lacking = repository.cache.missing(oids)
-    if kind not in links.PROTECTED:
-        lacking |= _damaged(repository, oids - lacking)
-    if not lacking:
-        return snapshot
-    folders = dict(snapshot.folders)
-    changed = set(snapshot.changed)
-    gone = {bytes.fromhex(oid) for oid in lacking}
-    for path, row in snapshot.folders.items():
-        column = bytearray(row.digests)
-        for at in range(0, len(column), DIGEST_SIZE):
-            if bytes(column[at : at + DIGEST_SIZE]) in gone:
-                column[at : at + DIGEST_SIZE] = bytes(DIGEST_SIZE)
-                changed.add(path)
-        folders[path] = row._replace(digests=bytes(column))
-    return snapshot._replace(folders=folders, changed=changed)
 
 
 def _tracked(repository: Repository, look: Look) -> tuple[Tracked, bytes | None]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from kist.base import atomic, digests
-from kist.base.listing import list_directory, pack_stat
+from kist.base.listing import UNTRUSTED, list_directory, pack_stat
 from kist.errors import CorruptError, InputError, MissingError
 from kist.formats.records import MD5
 
@@ -135,6 +135,42 @@ class LooseStore(NamedTuple):
             return pack_stat(os.stat(self.path(oid)))
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def looks(self, oids: set[str]) -> dict[bytes, bytes]:
+        """Returns digest -> packed stat record of those file objects that are there: by single questions if few are
+        asked, else by listing.
+        """
+        found: dict[bytes, bytes] = {}
+        if len(oids) <= _STAT_LIMIT:
+            for oid in oids:
+                record = self.stat(oid)
+                if record is not None:
+                    found[bytes.fromhex(oid)] = record
+            return found
+        for prefix in self.prefixes():
+            here = self.objects(prefix)
+            found.update({bytes.fromhex(oid): here[oid] for oid in here.keys() & oids})
+        return found
+
+    def look(self, oid: str) -> tuple[bytes, bool]:
+        """Returns an object's packed stat record, and whether it is read-only; UNTRUSTED where it is missing."""
+        try:
+            found = os.stat(self.path(oid))
+        except (FileNotFoundError, NotADirectoryError):
+            return UNTRUSTED, False
+        return pack_stat(found), not found.st_mode & 0o222
+
+    def protect(self, oid: str) -> bytes | None:
+        """Makes an object read-only that a kill, or somebody, left writable; returns its stat record as it is then."""
+        path = self.path(oid)
+        try:
+            if os.stat(path).st_mode & 0o222:
+                os.chmod(path, OBJECT_MODE)
+        except FileNotFoundError:
+            return None
+        except PermissionError:
+            pass  # somebody else's, in a shared cache
+        return self.stat(oid)
 
     def read(self, oid: str, *, limit: int = 1 << 30) -> bytes:
         """Returns a small object's bytes, checked against its name.
