@@ -200,6 +200,8 @@ def seaweedfs(folder: Path) -> Iterator[S3Peer]:
         "-s3",
         f"-s3.port={ports[3]}",
         "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-master.telemetry=false",
         f"-s3.config={folder / 'ids.json'}",
         "-master.volumeSizeLimitMB=64",
         "-volume.max=1000",
