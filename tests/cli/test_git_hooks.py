@@ -306,14 +306,23 @@ def test_the_pre_commit_tool_speaks_by_variables(
     assert hooked.read("model.bin") == model
 
 
-def test_the_pre_commit_tool_names_the_commit_that_is_pushed(
-    shared: Project, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"PRE_COMMIT_TO_REF": "HEAD", "PRE_COMMIT_REMOTE_BRANCH": "refs/heads/ours"},
+        {"PRE_COMMIT_LOCAL_BRANCH": "refs/heads/ours", "PRE_COMMIT_REMOTE_BRANCH": "refs/heads/ours"},
+        {},
+    ],
+)
+def test_the_pre_commit_tool_names_what_is_pushed(
+    shared: Project, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
-    monkeypatch.setenv("PRE_COMMIT_TO_REF", shared.git("rev-parse", "HEAD").strip())
-    monkeypatch.setenv("PRE_COMMIT_REMOTE_BRANCH", "refs/heads/ours")
+    """Without a commit where the whole history is new to the remote (pre-commit 4.7.0)."""
+    for name, value in {"PRE_COMMIT": "1", **variables}.items():
+        monkeypatch.setenv(name, value)
     answer = shared.try_kist("git-hook", "pre-push")
     assert answer.code == 1
-    assert "cannot push 'ours'" in answer.err
+    assert f"cannot push '{'ours' if variables else 'HEAD'}'" in answer.err
     shared.kist("push", "--quiet")
     shared.kist("git-hook", "pre-push")
 

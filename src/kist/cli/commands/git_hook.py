@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kist.cli.context import Context
+    from kist.repo.push_check import PushedRef
 
 _INSIDE = "KIST_INSIDE"  # the command of ours that started git, and does itself what a hook would do
 
@@ -154,19 +155,26 @@ def _post_rewrite(args: argparse.Namespace, context: Context) -> int:
     return _run(context, ["checkout"]) if by == "rebase" else 0
 
 
+def _pushed_refs(context: Context) -> list[PushedRef]:
+    """Returns what is about to be pushed: Git writes it to stdin, the pre-commit tool into variables."""
+    from kist.repo.push_check import PushedRef, read_refs
+
+    environ = context.environ
+    if environ.get("PRE_COMMIT"):
+        # It names no commit where all of the history is new to the remote.
+        commit = environ.get("PRE_COMMIT_TO_REF") or environ.get("PRE_COMMIT_LOCAL_BRANCH") or "HEAD"
+        return [PushedRef(environ.get("PRE_COMMIT_REMOTE_BRANCH") or "refs/heads/HEAD", commit)]
+    if sys.stdin is not None and not sys.stdin.isatty():
+        return read_refs(sys.stdin.read())
+    return [PushedRef("refs/heads/HEAD", "HEAD")]
+
+
 def _pre_push(args: argparse.Namespace, context: Context) -> int:
     from kist.git.clone import get_flag
     from kist.repo.merging import git_program
-    from kist.repo.push_check import PushedRef, read_refs, refuse_missing
+    from kist.repo.push_check import refuse_missing
 
-    commit = context.environ.get("PRE_COMMIT_TO_REF")
-    if commit:
-        name = context.environ.get("PRE_COMMIT_REMOTE_BRANCH") or "refs/heads/HEAD"
-        refs = [PushedRef(name, commit)]
-    elif sys.stdin is not None and not sys.stdin.isatty():
-        refs = read_refs(sys.stdin.read())
-    else:
-        refs = [PushedRef("refs/heads/HEAD", "HEAD")]
+    refs = _pushed_refs(context)
     for each in _contexts(context) if refs else []:
         repository = each.repository()
         if repository.git is None:
