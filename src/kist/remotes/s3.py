@@ -143,7 +143,7 @@ class S3Storage(CloudStorage):
         return {
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
-            "token": frozen.token,
+            "token": frozen.token or None,
             "expires_at": expires,
         }
 
