@@ -10,12 +10,14 @@ import errno
 import os
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from kist.base import atomic
 from kist.errors import LockedError, StorageError
 
+if TYPE_CHECKING:
+    from kist.base.namelock import NameLock
+
 WAIT_S = 20.0
-HEARTBEAT_STALE_S = 900.0
 _POLL_S = 0.05
 
 
@@ -31,10 +33,16 @@ class LockUnavailableError(StorageError):
     code = "lock-unavailable"
 
 
+class LockLostError(LockedError):
+    """Another machine took the lock over, for this one had slept or lost its file system. Running again helps."""
+
+    code = "lock-lost"
+
+
 class FileLock:
     """An exclusive lock on a file; a context manager.
 
-    Where the file system knows no `flock` (some NFS mounts), or `by_link` asks for it, a hard link is the lock.
+    Where the file system knows no `flock` (some NFS mounts), or `by_link` asks for it, a name is the lock (NameLock).
     """
 
     def __init__(self, path: str, *, wait_s: float | None = WAIT_S, by_link: bool = False) -> None:
@@ -43,15 +51,15 @@ class FileLock:
         self._wait_s = wait_s
         self._by_link = by_link
         self._descriptor = -1
-        self._link = ""
+        self._named: NameLock | None = None
 
     def __enter__(self) -> FileLock:
         try:
             self._wait()
         except BaseException:
-            if self._link:
-                atomic.remove_quietly(self._link)
-                self._link = ""
+            if self._named is not None:
+                self._named.release()
+                self._named = None
             raise
         return self
 
@@ -68,17 +76,21 @@ class FileLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._link:
-            atomic.remove_quietly(self._path + ".link")
-            atomic.remove_quietly(self._link)
-            self._link = ""
+        if self._named is not None:
+            is_ours = self._named.release()
+            self._named = None
+            if not is_ours and kind is None:
+                raise LockLostError(
+                    f"cannot say that all is well: another process took the lock '{self._path}' over meanwhile",
+                    hint="run the same command again",
+                )
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def _try(self) -> bool:
         if self._by_link:
-            return self._try_link()
+            return self._try_name()
         import fcntl  # absent on some systems
 
         try:
@@ -102,7 +114,7 @@ class FileLock:
                 return False
             if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
                 self._by_link = True
-                return self._try_link()
+                return self._try_name()
             raise self._unavailable(error) from error
         self._descriptor = descriptor
         self._sign(descriptor)
@@ -121,48 +133,21 @@ class FileLock:
         except OSError:
             pass
 
-    def _try_link(self) -> bool:
-        if not self._link:
-            self._link = os.path.join(os.path.dirname(self._path), atomic.temp_name())
-            try:
-                os.makedirs(os.path.dirname(self._path), exist_ok=True)
-                with open(self._link, "x", encoding="utf-8") as stream:
-                    stream.write(f" {os.getpid()} {atomic.machine_name()}\n")
-            except OSError as error:
-                raise self._unavailable(error) from error
-        target = self._path + ".link"
+    def _try_name(self) -> bool:
+        if self._named is None:
+            from kist.base.namelock import NameLock  # most file systems know flock
+
+            self._named = NameLock(self._path + ".d")
         try:
-            os.link(self._link, target)
-        except FileExistsError:
-            self._remove_dead(target)
-            return False
+            return self._named.take()
         except OSError as error:
             raise self._unavailable(error) from error
-        return True
-
-    def _remove_dead(self, target: str) -> None:
-        """Frees a link lock whose holder is gone: ended on this machine, or silent on another for 15 minutes."""
-        try:
-            with open(target, encoding="utf-8", errors="replace") as stream:
-                words = stream.read(200).split()
-            age_s = time.time() - os.stat(target).st_mtime
-        except OSError:
-            return
-        is_here = len(words) == 2 and words[1] == atomic.machine_name() and words[0].isdigit()
-        if atomic.is_alive(int(words[0])) if is_here else age_s < HEARTBEAT_STALE_S:
-            return
-        # Renamed first: of several that see it dead, one wins, and nobody removes a new holder's lock.
-        grave = os.path.join(os.path.dirname(target), atomic.temp_name())
-        try:
-            os.rename(target, grave)
-        except OSError:
-            return
-        atomic.remove_quietly(grave)
 
     def _holder(self) -> str:
-        path = self._path + ".link" if self._by_link else self._path
+        if self._named is not None:
+            return self._named.holder()
         try:
-            with open(path, encoding="utf-8", errors="replace") as stream:
+            with open(self._path, encoding="utf-8", errors="replace") as stream:
                 words = stream.read(200).split()
         except OSError:
             words = []
