@@ -144,7 +144,7 @@ class S3Storage(CloudStorage):
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
             "token": frozen.token or None,
-            "expires_at": expires,
+            "expires_at": expires.astimezone(datetime.UTC),  # no other kind of zone is taken
         }
 
     @functools.cached_property
