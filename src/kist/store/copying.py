@@ -174,6 +174,7 @@ class _Job:
             writer = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OBJECT_MODE)
             try:
                 is_right, size = self._pour(reader, writer, oid, emit)
+                os.fchmod(writer, OBJECT_MODE)  # whatever the umask: a shared cache is for others too
             except OSError as error:
                 raise OSError(error.errno, error.strerror, error.filename or staged) from error
             finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -367,7 +368,8 @@ class _Job:
     def _meet_existing(self, path: str, target: str, digest: bytes, staged: str) -> int:
         """Keeps an intact object that is there already; a damaged one gives way to the file (R2, R9)."""
         if os.path.samefile(path, target):
-            os.chmod(target, OBJECT_MODE)  # a kill may have come between the link and this
+            if stat.S_IMODE(os.stat(target).st_mode) != OBJECT_MODE:
+                os.chmod(target, OBJECT_MODE)  # a kill may have come between the link and this
             return _WAS
         if _same_object(target, path, digest):
             return _COPIED

@@ -406,6 +406,7 @@ class StorageRemote:
             for block in blocks:
                 digest.update(block)
                 atomic.write_all(descriptor, block)
+            os.fchmod(descriptor, OBJECT_MODE)  # whatever the umask: a shared cache is for others too
         finally:
             os.close(descriptor)
         if not _fits(oid, digest.digest(), path, algorithm):
