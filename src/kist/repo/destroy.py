@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kist.base import atomic
 from kist.formats.records import MD5
 from kist.repo.collect import LOCK_FILE, PIPELINE_FILE, Stage, WorkspaceSource, collect
+from kist.repo.projects import is_outside, unregister
 from kist.repo.unprotect import Unit, units_of, unprotect_paths
 
 if TYPE_CHECKING:
@@ -64,8 +65,11 @@ def destroy(repository: Repository) -> None:
             except FileNotFoundError:
                 continue
             atomic.sync_directory(os.path.dirname(repository.abspath(path)))
+        cache_dir = repository.cache_dir
         repository.index.close()  # else it would be written again, with its folder, at the end
         _remove_tree(repository.dvc_dir)
+        if is_outside(cache_dir, repository.root):
+            unregister(cache_dir, repository.root)
 
 
 def _metafiles(stages: list[Stage]) -> list[str]:
