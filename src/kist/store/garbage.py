@@ -151,23 +151,25 @@ def remove(store: LooseStore, oids: Iterable[str], *, progress: Progress, phase:
         (manifests if oid.endswith(".dir") else files).setdefault(oid[:2], []).append(oid[2:])
         count += 1
     with progress.phase(phase, count) as shown:
-        _remove_all(store, manifests, shown.advance)
-        if manifests and files:
-            folders = [f"{store.root}/{prefix}" for prefix in manifests]
+        folders = _remove_all(store, manifests, shown.advance)
+        if folders and files:
             if len(folders) <= atomic.SYNC_EACH_LIMIT or not atomic.sync_file_system(store.base):
                 for folder in folders:
                     atomic.sync_directory(folder)
         _remove_all(store, files, shown.advance)
 
 
-def _remove_all(store: LooseStore, by_prefix: dict[str, list[str]], advance: Emit) -> None:
+def _remove_all(store: LooseStore, by_prefix: dict[str, list[str]], advance: Emit) -> list[str]:
+    """Removes objects; returns the folders that it worked in."""
     failed: list[OSError] = []
+    folders: list[str] = []
     for prefix, names in by_prefix.items():
         folder = f"{store.root}/{prefix}"
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
             continue
+        folders.append(folder)
         try:
             for name in names:
                 try:
@@ -186,3 +188,4 @@ def _remove_all(store: LooseStore, by_prefix: dict[str, list[str]], advance: Emi
             f"cannot remove '{first.filename}'{more}: {first.strerror}",
             hint=shell_line("ls", "-ld", os.path.dirname(first.filename)),
         ) from first
+    return folders
