@@ -7,6 +7,7 @@ docs/design/accepted/crash-testing.md.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import stat
@@ -400,6 +401,7 @@ def for_each_kill(
     matters: Keep = lambda rel: True,
     switches: Switches = _NOTHING,
     step: int = 1,
+    sample: int = 0,
     cut: str = "",
     repeatable: bool = True,
     enough: int = 1000,
@@ -413,6 +415,7 @@ def for_each_kill(
         matters: which paths the repaired state is compared in.
         switches: what else the shim does in the disturbed runs.
         step: every step-th call only.
+        sample: only so many calls, chosen by chance, always the same.
         cut: "" for a kill; "bytes" or "names" for a power cut at that moment (see `power_cut`).
         repeatable: the command succeeds when all is done already; otherwise it may refuse to repeat what is done.
         enough: stop at this many problems.
@@ -425,6 +428,8 @@ def for_each_kill(
     assert calls > 0, "the command changes nothing"
     begun = [record for record in arena.shim.log() if record.phase == "B"]
     moments = [record.call for record in begun if _is_moment(record, calls, torn=torn, cut=cut)][::step]
+    if sample:
+        moments = random.Random(len(moments)).sample(moments, sample)
     arena.restore()
     assert arena.run(argv).status == 0
     new = arena.snapshot()

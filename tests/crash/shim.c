@@ -64,7 +64,7 @@ static struct shared *state;
 static const char *roots, *skips, *log_path, *keep_path;
 static uint64_t kill_at, short_write, short_read;
 static int64_t clock_offset;
-static int kill_signal = SIGKILL, signal_leader, torn, drop_sync, swap_rename, rule_count;
+static int kill_signal = SIGKILL, signal_leader, alone, torn, drop_sync, swap_rename, rule_count;
 static struct rule rules[MAX_RULES];
 
 /* What is known about one call between its begin and its end. */
@@ -132,6 +132,7 @@ __attribute__((constructor)) void kist_shim_start(void) {
     kill_at = number("KIST_SHIM_KILL_AT");
     if (number("KIST_SHIM_SIGNAL")) kill_signal = number("KIST_SHIM_SIGNAL");
     signal_leader = number("KIST_SHIM_SIGNAL_LEADER");
+    alone = number("KIST_SHIM_ALONE");
     torn = number("KIST_SHIM_TORN");
     short_write = number("KIST_SHIM_SHORT");
     short_read = number("KIST_SHIM_SHORT_READ");
@@ -252,7 +253,7 @@ static void identify(struct call *call, int fd) {
 }
 
 static void die(void) {
-    kill(-(pid_t)atomic_load(&state->group), SIGKILL);
+    kill(alone ? getpid() : -(pid_t)atomic_load(&state->group), SIGKILL);
     for (;;) pause();
 }
 

@@ -72,6 +72,7 @@ class Switches(NamedTuple):
 
     Attributes:
         kill_at: number of the changing call before which the command dies; 0 for never.
+        alone: only the process that makes that call dies, not its group.
         torn: if that call writes, half of it is written first.
         signal: sent instead of SIGKILL; the command goes on.
         to_leader: the signal goes to the command's first process only, not to its group.
@@ -82,9 +83,11 @@ class Switches(NamedTuple):
         drop_sync: all kinds of sync do nothing, and say that they did (a deliberate defect).
         clock_s: seconds by which the program's clock is wrong.
         swap_rename: renames and links copy into the emptied target instead (a deliberate defect).
+        plant: Python that a forked command runs before anything else (a deliberate defect of Kist's own).
     """
 
     kill_at: int = 0
+    alone: bool = False
     torn: bool = False
     signal: int = 0
     to_leader: bool = False
@@ -95,6 +98,7 @@ class Switches(NamedTuple):
     keep: bool = False
     drop_sync: bool = False
     swap_rename: bool = False
+    plant: str = ""
     clock_s: int = 0
 
 
@@ -124,6 +128,7 @@ class Shim:
             "KIST_SHIM_ROOT": root,
             "KIST_SHIM_SKIP": "/.git/:/__pycache__/",
             "KIST_SHIM_KILL_AT": switches.kill_at,
+            "KIST_SHIM_ALONE": int(switches.alone),
             "KIST_SHIM_TORN": int(switches.torn),
             "KIST_SHIM_SIGNAL": int(switches.signal),
             "KIST_SHIM_SIGNAL_LEADER": int(switches.to_leader),
@@ -140,6 +145,8 @@ class Shim:
             settings["KIST_SHIM_DROP"] = "fsync"
         if switches.swap_rename:
             settings["KIST_SHIM_SWAP"] = "rename"
+        if switches.plant:
+            settings["KIST_SHIM_PLANT"] = switches.plant
         return {name: str(value) for name, value in settings.items()}
 
     def calls(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 import pytest
 
@@ -36,6 +37,96 @@ def test_syncs_that_do_nothing_are_reported(arena: Arena, name: str) -> None:
     )
     assert result.status == 0
     assert any("holds b''" in line for line in checker(case)(world))
+
+
+METAFILE_FIRST = """
+import kist.repo.add as add
+store_targets = add.store_targets
+def too_early(repository, stages, paths, options):
+    hashed = store_targets(repository, stages, paths, options._replace(to_cache=False))
+    add.record(repository, hashed, add.Changes(repository))
+    return store_targets(repository, stages, paths, options)
+add.store_targets = too_early
+"""
+MANIFEST_FIRST = """
+from kist.remotes.local import FolderRemote
+send = FolderRemote.send
+def too_early(self, oids, source, **more):
+    send(self, {oid for oid in source.oids() if oid.endswith(".dir")}, source, **more)
+    return send(self, oids, source, **more)
+FolderRemote.send = too_early
+"""
+IN_PLACE = """
+from kist.base import atomic
+def in_place(path, data, *, durable=True, mode=None):
+    with open(path, "wb") as stream:
+        stream.write(data)
+atomic.write_file = in_place
+"""
+SYNC_AFTER_RENAME = """
+import os
+from kist.base import atomic
+from kist.store.loose import LooseStore
+late = []
+def too_late(path):
+    late.append(os.open(path, os.O_RDONLY))
+sync_folders = LooseStore.sync_folders
+def at_last(self, prefixes):
+    while late:
+        os.fsync(late.pop())
+    sync_folders(self, prefixes)
+atomic.sync_file = too_late
+LooseStore.sync_folders = at_last
+"""
+
+
+class Wrong(NamedTuple):
+    """A planted defect, the command that shows it, and what is said about it.
+
+    Attributes:
+        enough: problems after which it is plain; where others come first, more.
+    """
+
+    name: str
+    plant: str
+    complaint: str
+    torn: bool = False
+    cut: str = ""
+    enough: int = 1
+
+
+WRONG = {
+    "the metafile before the objects, copied": Wrong(
+        "add a folder copy", METAFILE_FIRST, "is stored nowhere"
+    ),
+    "the metafile before the objects, linked": Wrong(
+        "add again hardlink", METAFILE_FIRST, "is stored nowhere"
+    ),
+    "the manifest before the files": Wrong("push", MANIFEST_FIRST, " lacks ", enough=40),
+    "a metafile written in place": Wrong("add a file", IN_PLACE, "is neither old nor new", torn=True),
+    "a manifest written in place": Wrong("add a folder copy", IN_PLACE, "holds b", torn=True),
+    "sync after rename in add": Wrong("add a folder copy", SYNC_AFTER_RENAME, "holds b''", cut="bytes"),
+    "sync after rename in push": Wrong("push", SYNC_AFTER_RENAME, "holds b''", cut="bytes"),
+    "sync after rename in fetch": Wrong("fetch", SYNC_AFTER_RENAME, "holds b''", cut="bytes"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_kist_with_its_steps_in_a_wrong_order_is_reported(arena: Arena, what: str) -> None:
+    wrong = WRONG[what]
+    case = BY_NAME[wrong.name]
+    case.prepare(arena)
+    report = for_each_kill(
+        arena,
+        (*KIST, *case.argv),
+        checker(case),
+        torn=wrong.torn,
+        cut=wrong.cut,
+        switches=Switches(plant=wrong.plant),
+        matters=is_lasting,
+        enough=wrong.enough,
+    )
+    assert any(wrong.complaint in problem.what for problem in report.problems), report
 
 
 def calls(log: list[Record]) -> list[tuple[str, str]]:

