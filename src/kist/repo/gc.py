@@ -19,6 +19,7 @@ from kist.repo.merging import refuse_unfinished
 from kist.repo.named import Scope
 from kist.repo.repository import NoRepositoryError, find_root
 from kist.repo.unneeded import EVERYTHING, GRACE_S, Plan, Rules, Source, plan_removal
+from kist.store.gone import note_removal
 from kist.store.loose import remove_staging
 
 if TYPE_CHECKING:
@@ -189,10 +190,18 @@ def _in_both(shown: Plan, now: Plan) -> Plan:
             still = {item.oid for item in after.objects[algorithm]}
             objects[algorithm] = [item for item in items if item.oid in still]
         places.append(before._replace(objects=objects))
-    return Plan(places, now.temps, now.skipped)
+    return now._replace(places=places)
 
 
 def _remove(repository: Repository, plan: Plan) -> None:
+    manifests = [
+        leftover.oid
+        for item in plan.places
+        for objects in item.objects.values()
+        for leftover in objects
+        if leftover.oid.endswith(".dir")
+    ]
+    note_removal(repository.cache, manifests, present=plan.read)
     for item in plan.places:
         phase = "Cleaning up" if item.place.remote is None else f"Cleaning up {item.place.name}"
         for algorithm, objects in item.objects.items():

@@ -29,6 +29,7 @@ from kist.repo.named import (
 )
 from kist.store import garbage
 from kist.store.garbage import Leftover
+from kist.store.gone import removed_on_purpose
 from kist.store.links import SYMLINK
 from kist.store.loose import LooseStore
 
@@ -162,11 +163,13 @@ class Plan(NamedTuple):
     Attributes:
         temps: stale temporary files and folders, absolute.
         skipped: what could not be read and was left out, a line each.
+        read: manifests of the cache that were read.
     """
 
     places: list[PlacePlan]
     temps: list[str]
     skipped: list[str]
+    read: frozenset[str]
 
     @property
     def object_count(self) -> int:
@@ -200,6 +203,7 @@ class _Planner:
         self._unread: dict[Id, tuple[Source, Named]] = {}
         self._why: dict[Id, tuple[str, str, str]] = {}
         self._versions = Versions()
+        self._read: set[str] = set()
         self._temps: list[str] = []
         self._skipped: list[str] = []
 
@@ -218,7 +222,7 @@ class _Planner:
         plans = [self._place_plan(place, found[place.name], linked) for place in self._places]
         if any(plan.object_count for plan in plans):
             self._refuse_unread()
-        return Plan(plans, self._stale_temps(), self._skipped)
+        return Plan(plans, self._stale_temps(), self._skipped, frozenset(self._read))
 
     # What is needed
 
@@ -251,6 +255,8 @@ class _Planner:
                     self._needed[algorithm] |= self._versions.news(_key(source, wanted[oid]), data, name=oid)
                 except FormatError as error:
                     note(oid, error)
+                else:
+                    self._read.add(oid)
 
     def _note_unread(
         self, source: Source, algorithm: str, wanted: dict[str, Named], oid: str, error: KistError
@@ -309,7 +315,9 @@ class _Planner:
         self._skipped += [f"left out '{path}': {error.message}" for path, error in damaged]
 
     def _refuse_unread(self) -> None:
-        for (_, oid), (source, item) in self._unread.items():
+        on_purpose = removed_on_purpose(self._own.cache)
+        unread = {oid: found for (_, oid), found in self._unread.items() if oid not in on_purpose}
+        for oid, (source, item) in unread.items():
             where = f"in '{source.label}', " if source.label else ""
             by = f"commit {item.commit[:7]}" if item.commit else "the workspace"
             line = (
@@ -317,7 +325,7 @@ class _Planner:
                 "is neither in the cache nor in a remote that can be read"
             )
             if not self._rules.skip_failed:
-                more = f" (and {len(self._unread) - 1} more)" if len(self._unread) > 1 else ""
+                more = f" (and {len(unread) - 1} more)" if len(unread) > 1 else ""
                 raise GarbageRefusedError(
                     f"cannot clean up: {line}{more}",
                     hint="push from where the data is, or give `--skip-failed` if it is lost anyway",
