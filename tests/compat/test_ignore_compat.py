@@ -230,6 +230,65 @@ UPKEEP_REMOVE = (
 )
 
 
+def _personal(pattern: str, where: str) -> Step:
+    """Returns a step that makes Git ignore a pattern for one person, in one of the places that Git knows."""
+
+    def act(world: World) -> None:
+        listed = "home/.config/git/ignore" if where == "the default file" else "home/personal"
+        write(listed, pattern + "\n", cwd=".")(world)
+        if where == "core.excludesFile":
+            world.run_git(f"config core.excludesFile {shlex.quote(world.path('home/personal'))}")
+        elif where == "core.excludesFile below home":
+            world.run_git("config core.excludesFile '~/personal'")
+        elif where == "core.excludesFile in an included file":
+            write(".git/more", "[core]\n\texcludesFile = ~/personal\n")(world)
+            world.run_git("config include.path more")
+        elif where == "info/exclude":
+            write(".git/info/exclude", pattern + "\n")(world)
+
+    return act
+
+
+_PLACES = (
+    "the default file",
+    "core.excludesFile",
+    "core.excludesFile below home",
+    "core.excludesFile in an included file",
+    "info/exclude",
+)
+PERSONAL = tuple(
+    case(f"{where}: {name}", "many", _personal(pattern, where), *steps)
+    for where in _PLACES
+    for name, pattern, steps in (
+        (
+            "a folder of metafiles",
+            "deep/",
+            (
+                tool("status --json", stdout="as JSON"),
+                delete("raw/a.csv", "raw/deep/d.csv"),
+                tool("checkout"),
+            ),
+        ),
+        (
+            "a metafile",
+            "a.csv.dvc",
+            (delete("raw/a.csv", "raw/b.csv"), tool("status --json", stdout="as JSON")),
+        ),
+        ("data", "new", (write("raw/new", "new\n"), tool("add raw/new"))),
+        (
+            "data, taken back in",
+            "new",
+            (append("raw/.gitignore", "!new\n"), write("raw/new", "n\n"), tool("add raw/new")),
+        ),
+    )
+)
+
+
+@pytest.mark.parametrize("checked", PERSONAL, ids=lambda checked: checked.name)
+def test_what_git_ignores_for_one_person_counts_as_in_dvc(checked: Case, beside: Beside) -> None:
+    beside.check(checked)
+
+
 @pytest.mark.parametrize("checked", MATRIX, ids=lambda checked: checked.name)
 def test_check_ignore_says_what_dvc_says(checked: Case, beside: Beside) -> None:
     beside.check(_without_failing_codes(checked))

@@ -215,8 +215,13 @@ class Repository:
     @property
     def git_ignores(self) -> IgnoreTree | None:
         """The `.gitignore` rules, asked with paths relative to the top of the Git repository; None without Git."""
-        if self._git_ignores is None and self.git is not None:
-            self._git_ignores = IgnoreTree(self.git.top, kind=GITIGNORE)
+        git = self.git
+        if self._git_ignores is None and git is not None:
+            from kist.git.excludes import excludes_file  # not every command looks for metafiles
+            from kist.git.locate import GitPaths
+
+            own = excludes_file(GitPaths(git.top, git.git_dir, git.common_dir), self.environ)
+            self._git_ignores = IgnoreTree(git.top, kind=GITIGNORE, weaker_files=[own] if own else [])
         return self._git_ignores
 
     def forget_ignores(self) -> None:
