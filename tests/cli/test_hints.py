@@ -28,27 +28,42 @@ UNSEEN = "\3"
 """A hint that is made where it cannot be seen: write it down there, or give what makes it a name with "hint" in it."""
 
 
-def texts(node: ast.expr) -> list[str]:
+Lines = dict[str, ast.expr]
+"""Names that stand for what `shell_line` made, and its calls."""
+
+
+def texts(node: ast.expr, lines: Lines) -> list[str]:
     """Returns what a hint may say; nothing for another hint, which is checked where it is made."""
     if isinstance(node, ast.Constant):
         return [node.value] if isinstance(node.value, str) and node.value else []
     if isinstance(node, ast.JoinedStr):
         parts = [
-            texts(part.value) or [HOLE] if isinstance(part, ast.FormattedValue) else texts(part)
+            texts(part.value, lines) or [HOLE] if isinstance(part, ast.FormattedValue) else texts(part, lines)
             for part in node.values
         ]
         return ["".join(chosen) for chosen in product(*parts)]
     if isinstance(node, ast.IfExp):
-        return texts(node.body) + texts(node.orelse)
-    if isinstance(node, ast.BoolOp):
-        return [text for value in node.values for text in texts(value)]
+        return texts(node.body, lines) + texts(node.orelse, lines)
+    if isinstance(node, ast.BoolOp | ast.Dict):
+        return [text for value in node.values for text in texts(value, lines)]
     if isinstance(node, ast.BinOp):
-        return [first + second for first, second in product(texts(node.left), texts(node.right))]
-    if isinstance(node, ast.Dict):
-        return [text for value in node.values for text in texts(value)]
+        return [one + two for one, two in product(texts(node.left, lines), texts(node.right, lines))]
+    if isinstance(node, ast.Name) and node.id in lines:
+        return texts(lines[node.id], {})
     if isinstance(node, ast.Call) and name_of(node.func) == "shell_line":
         return [BEGIN + " ".join(word for argument in node.args for word in words(argument)) + END]
     return []
+
+
+def lines_in(tree: ast.Module) -> Lines:
+    """Returns the names that a module gives to what `shell_line` made."""
+    return {
+        name_of(node.targets[0]): node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Call)
+        and name_of(node.value.func) == "shell_line"
+    }
 
 
 def words(node: ast.expr) -> list[str]:
@@ -98,7 +113,7 @@ def is_seen(node: ast.expr) -> bool:
         return is_seen(node.body) and is_seen(node.orelse)
     if isinstance(node, ast.BoolOp):
         return all(map(is_seen, node.values))
-    if isinstance(node, ast.Constant) or texts(node):
+    if isinstance(node, ast.Constant) or texts(node, {}):
         return True
     maker = node.func if isinstance(node, ast.Call) else node
     return "hint" in ast.unparse(maker).lower()
@@ -111,9 +126,10 @@ def all_hints() -> Iterator[tuple[str, str]]:
             path = os.path.join(folder, name)
             with open(path, encoding="utf-8") as stream:
                 tree = ast.parse(stream.read())
+            lines = lines_in(tree)
             for line, node in hints_in(tree):
                 place = f"{os.path.relpath(path, SOURCE)}:{line}"
-                found = texts(node)
+                found = texts(node, lines)
                 if not found and not is_seen(node):
                     found = [UNSEEN]
                 yield from ((place, text) for text in found)
@@ -192,7 +208,8 @@ def test_every_hint_is_a_command_to_paste_or_a_short_sentence() -> None:
 
 def in_code(code: str) -> list[str]:
     """Returns the hints of a piece of code."""
-    return [text for _, node in hints_in(ast.parse(code)) for text in texts(node)]
+    tree = ast.parse(code)
+    return [text for _, node in hints_in(tree) for text in texts(node, lines_in(tree))]
 
 
 @pytest.mark.parametrize(
@@ -231,11 +248,17 @@ def test_what_keeps_the_rule_passes(code: str) -> None:
         ("hint='try again.'", "full stop"),
         ("hint='see `git tag'", "backtick is missing"),
         ("hint='see `the tags`'", "neither a command nor a word"),
+        ("hint=shell_line('kist', 'statsu', path)", "no command 'statsu'"),
     ],
 )
 def test_what_breaks_the_rule_is_found(code: str, fault: str) -> None:
     (text,) = in_code(f"Error({code})")
     assert fault in (fault_of(text) or "")
+
+
+def test_a_line_may_have_a_name_of_its_own() -> None:
+    (text,) = in_code("end = shell_line('kist', 'comit', path)\nError(hint=f'end it with `{end}`')")
+    assert "no command 'comit'" in (fault_of(text) or "")
 
 
 def test_hints_are_found_wherever_they_are_made() -> None:
