@@ -44,7 +44,8 @@ def test_a_cache_elsewhere_stays(project: Project, tmp_path: object) -> None:
     project.kist("config", "cache.type", "symlink")
     project.kist("checkout", "--relink", "data")
     project.kist("destroy", "-f")
-    assert os.listdir(elsewhere) == ["files"]
+    assert set(os.listdir(elsewhere)) == {"files", "kist-projects"}
+    assert os.listdir(os.path.join(elsewhere, "kist-projects")) == []
     assert not os.path.islink(project.path("data/one.txt"))
     assert not project.exists(".dvc")
 
