@@ -91,6 +91,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
             Command("pull", "Get data from a remote into the workspace."),
             Command("push", "Send data to a remote."),
             Command("gc", "Remove data that nothing needs.", domain_exit_code=255),
+            Command("fsck", "Verify data in the cache and remotes, and mend it."),
         ),
     ),
     (

@@ -101,6 +101,14 @@ class Trust:
             self.add([digest + record])
         return True
 
+    def row(self, prefix: str) -> FolderRow | None:
+        """Returns what is known of one prefix folder."""
+        return self._index.folder(self._space, prefix)
+
+    def put_row(self, prefix: str, row: FolderRow) -> None:
+        """Replaces what is known of a prefix folder, all of which was read."""
+        self._index.save(self._space, [(prefix, row)])
+
     def add(self, pieces: Iterable[bytes], *, gone: Iterable[bytes] = ()) -> None:
         """Adds and replaces records.
 

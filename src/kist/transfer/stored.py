@@ -166,6 +166,12 @@ class StorageRemote:
         row = self._index.folder(self._space(algorithm), f"last:{label}")
         return row.names if row is not None and self.is_complete(row.names, algorithm) else None
 
+    def forget_complete(self, algorithm: str) -> None:
+        """Forgets which manifests were complete there, after damage was seen."""
+        space = self._space(algorithm)
+        gone = [path for path in self._index.folders(space, "") if path.endswith(".dir")]
+        self._index.save(space, (), gone=gone)
+
     def _space(self, algorithm: str) -> str:
         return f"remote:{self.url}:{algorithm}"
 
