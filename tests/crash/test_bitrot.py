@@ -102,6 +102,36 @@ def test_a_rotten_object_is_never_checked_out_nor_pushed_and_adding_heals_it(
     assert OID in objects(arena.snapshot(), REMOTE)
 
 
+@pytest.mark.parametrize("link", LINKS)
+def test_the_object_of_empty_files_is_healed_by_adding_though_none_of_them_is_a_link(
+    arena: Arena, link: str
+) -> None:
+    worlds.empty(arena, link)
+    arena.write("data/empty", b"")
+    arena.write("data/full", b"full")
+    arena.must("add", "-q", "data")
+    arena.must("add", "-q", "data")
+    rot(object_path(cache(arena), md5(b"")), DAMAGE["longer"])
+    assert arena.kist("add", "data").status == 0
+    assert false_objects(arena.snapshot()) == []
+    assert arena.kist("push").status == 0
+
+
+def test_what_was_written_through_a_link_is_moved_aside_when_another_file_heals_the_object(
+    arena: Arena,
+) -> None:
+    worlds.empty(arena, "symlink")
+    arena.write("data/z", b"content")
+    arena.must("add", "-q", "data")
+    rot(object_path(cache(arena), md5(b"content")), DAMAGE["flip"])
+    written = read(arena.path("data/z"))
+    arena.write("data/a", b"content")
+    assert arena.kist("add", "data").status == 0
+    assert false_objects(arena.snapshot()) == []
+    kept = {entry.content for entry in arena.snapshot().values() if entry.kind == "file"}
+    assert {b"content", written} <= kept
+
+
 @pytest.mark.parametrize("kind", DAMAGE)
 @pytest.mark.parametrize("link", LINKS)
 def test_pull_heals_a_rotten_object_of_the_cache(arena: Arena, kind: str, link: str) -> None:

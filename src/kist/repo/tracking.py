@@ -21,7 +21,7 @@ from kist.repo import linking
 from kist.repo.data import Look, look_at
 from kist.repo.linking import KINDS, LinkPolicy, Positions, Survey, shape
 from kist.store import links
-from kist.store.ingest import FileBatch, FileChangedError, Stored, store_batches
+from kist.store.ingest import EMPTY_DIGEST, FileBatch, FileChangedError, Stored, store_batches
 from kist.store.presence import Presence
 from kist.store.statindex import DIGEST_SIZE, UNKNOWN
 from kist.workspace.scan import (
@@ -264,13 +264,17 @@ def _prepare(repository: Repository, snapshot: Snapshot, policy: LinkPolicy) -> 
     if policy.ingest not in links.PROTECTED:
         bad, looks = _inspected(repository, oids - lacking)
         found = linking.survey(snapshot, policy, looks)
-    elif linking.is_settled(index, snapshot, policy):
-        bad, found = set(), Survey({}, set(), {})
     else:
-        trusted = repository.trust(store).records({bytes.fromhex(oid) for oid in oids})
-        found = linking.survey(snapshot, policy, trusted, store=store)
-        bad, _ = _inspected(repository, {digest.hex() for digest in found.apart} - lacking)
-        if not (lacking or any(found)):
+        is_settled = linking.is_settled(index, snapshot, policy)
+        found = Survey({}, set(), {})
+        if not is_settled:
+            trusted = repository.trust(store).records({bytes.fromhex(oid) for oid in oids})
+            found = linking.survey(snapshot, policy, trusted, store=store)
+        apart = {digest.hex() for digest in found.apart} | (
+            oids & {EMPTY_DIGEST.hex()}
+        )  # that is never a link
+        bad = _inspected(repository, apart - lacking)[0] if apart else set()
+        if not (is_settled or lacking or any(found)):
             linking.note_settled(index, snapshot, policy)
     return _forget(snapshot, {bytes.fromhex(oid) for oid in lacking | bad}, found.loose), found.misfits
 

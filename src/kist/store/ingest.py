@@ -366,13 +366,15 @@ class _Job:
         return _COPIED
 
     def _meet_existing(self, path: str, target: str, digest: bytes, staged: str) -> int:
-        """Keeps an intact object that is there already; a damaged one gives way to the file (R2, R9)."""
+        """Keeps an intact object that is there already; a damaged one is moved aside for the file (R2, R9)."""
         if os.path.samefile(path, target):
             if stat.S_IMODE(os.stat(target).st_mode) != OBJECT_MODE:
                 os.chmod(target, OBJECT_MODE)  # a kill may have come between the link and this
             return _WAS
         if _same_object(target, path, digest):
             return _COPIED
+        assert self.store is not None
+        self.store.quarantine(digest.hex())  # through another link it may be what somebody wrote
         os.link(path, staged, follow_symlinks=False)
         os.chmod(staged, OBJECT_MODE)
         os.replace(staged, target)
