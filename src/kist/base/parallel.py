@@ -232,7 +232,8 @@ def _revive(message: tuple[Any, ...]) -> BaseException:
 
         module, name, text, hint = message[2:]
         found = getattr(importlib.import_module(module), name)
-        error: KistError = found(text, hint=hint)
+        error: KistError = found.__new__(found)  # a subclass may be made of other arguments
+        KistError.__init__(error, text, hint=hint)
         return error
     return WorkerFailedError(f"a worker process failed unexpectedly:\n{message[2]}")
 
