@@ -5,14 +5,15 @@ Order: objects, manifests, `.dvc`, `.gitignore` (rule R4). Not here: hashing and
 
 from __future__ import annotations
 
+import bisect
 import glob as globbing
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base.shell import shell_line
-from kist.errors import InputError
+from kist.errors import InputError, KistError
 from kist.formats.gitignore import gitignore_entry
 from kist.formats.manifest import Tree, TreeFolder, render_manifest
 from kist.formats.metafile import parse_metafile, with_checksum
@@ -23,6 +24,8 @@ from kist.repo.data import look_at, refuse_symlinked_parents, wanted_tree
 from kist.repo.metafiles import Changes, read_bytes
 from kist.repo.targets import Selected, all_outputs
 from kist.repo.tracking import Tracked, store_paths, updated_output
+from kist.store.loose import ObjectCorruptError, ObjectMissingError
+from kist.transfer.plan import part
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
@@ -70,12 +73,14 @@ class StoredTargets(NamedTuple):
         outputs: paths of the outputs.
         ignored: those of them that Git must ignore.
         replaced: metafiles whose place another one takes.
+        failure: why a target, and so those after it, were not stored.
     """
 
     metafiles: dict[str, Metafile]
     outputs: list[str]
     ignored: list[str]
     replaced: list[str]
+    failure: KistError | None = None
 
 
 class _Work(NamedTuple):
@@ -93,7 +98,8 @@ def add(repository: Repository, targets: Sequence[str], options: AddOptions) -> 
     """Tracks targets.
 
     Raises:
-        CannotAddError, SpecialFileError, FileChangedError, OSError.
+        CannotAddError, SpecialFileError, FileChangedError, OSError. As in DVC the targets before one that is missing,
+            or that Git tracks, are stored and have their metafiles then, and Git does not ignore them yet.
 
     Holds: when it fails, or is killed, user files are as before; metafiles are old or new; running it again repairs.
     """
@@ -101,54 +107,108 @@ def add(repository: Repository, targets: Sequence[str], options: AddOptions) -> 
         repository.sweep_now()
         stages = collect(WorkspaceSource(repository))
         paths = _expand(repository, targets, use_glob=options.use_glob)
-        stored = store_targets(repository, stages, paths, options)
+        stored = store_targets(repository, stages, paths, options, in_turn=True)
         changes = Changes(repository)
         record(repository, stored, changes)
         return AddResult(list(stored.metafiles), changes.finish())
 
 
 def store_targets(
-    repository: Repository, stages: Sequence[Stage], paths: Sequence[str], options: AddOptions
+    repository: Repository,
+    stages: Sequence[Stage],
+    paths: Sequence[str],
+    options: AddOptions,
+    *,
+    in_turn: bool = False,
 ) -> StoredTargets:
     """Stores paths, relative to the root, as they are now; the caller holds the lock and then calls `record`.
 
-    Args: stages: all of the workspace.
+    Args:
+        stages: all of the workspace.
+        in_turn: store the targets before one that is not there, and hand back the error; else nothing is stored.
 
     Raises: as `add`.
 
     Holds: nothing changed but the cache.
     """
-    works = [_plan(repository, stages, path, options) for path in dict.fromkeys(paths)]
-    _refuse_collisions(repository, stages, works)
+    known = {item.out.path: item for item in all_outputs(stages)}
+    planned = [_plan(repository, known, path, options) for path in dict.fromkeys(paths)]
+    _refuse_collisions(repository, known, planned)
+    works, obstacle = _until_obstacle(repository, planned)
+    if obstacle is not None and not in_turn:
+        raise obstacle
+    failure: KistError | None = obstacle
     whole = [work for work in works if not work.inner]
     stored = store_paths(
         repository, [work.path for work in whole], to_cache=options.to_cache, relink=options.relink
     )
-    done: dict[str, Metafile] = {}
-    for work, tracked in zip(whole, stored, strict=True):
-        done[work.metafile_path] = _updated(
-            done.get(work.metafile_path, work.metafile), work.position, tracked
-        )
+    of_whole = dict(zip([work.path for work in whole], stored, strict=True))
+    metafiles: dict[str, Metafile] = {}
+    done: list[_Work] = []
     for work in works:
-        if work.inner:
-            current = done.get(work.metafile_path, work.metafile)
-            tracked = _store_inner(repository, work._replace(metafile=current), options)
-            done[work.metafile_path] = _updated(current, work.position, tracked)
-    ignored = [_output_path(work) for work in works if work.metafile.outs[work.position].use_cache]
-    replaced = [work.replaces for work in works if work.replaces]
-    return StoredTargets(done, [_output_path(work) for work in works], ignored, replaced)
+        current = metafiles.get(work.metafile_path, work.metafile)
+        try:
+            tracked = of_whole.get(work.path) or _store_inner(
+                repository, work._replace(metafile=current), options
+            )
+        except (CannotAddError, ObjectMissingError, ObjectCorruptError) as error:
+            if not in_turn:
+                raise
+            failure = error
+            break
+        metafiles[work.metafile_path] = _updated(current, work.position, tracked)
+        done.append(work)
+    ignored = [_output_path(work) for work in done if work.metafile.outs[work.position].use_cache]
+    replaced = [work.replaces for work in done if work.replaces]
+    return StoredTargets(metafiles, [_output_path(work) for work in done], ignored, replaced, failure)
+
+
+def _until_obstacle(
+    repository: Repository, works: Sequence[_Work]
+) -> tuple[list[_Work], CannotAddError | None]:
+    """Returns the targets before the first one that cannot be stored, and why that cannot."""
+    paths = {work.path: repository.abspath(work.path) for work in works if not work.inner}
+    in_git = repository.git.is_tracked(paths.values()) if repository.git is not None else set()
+    for at, work in enumerate(works):
+        shown, absolute = repository.shown(work.path), paths.get(work.path)
+        failure = None
+        if absolute is None:
+            continue  # a path inside of a directory may be gone from it
+        if not os.path.lexists(absolute):
+            failure = _does_not_exist(shown)
+        elif not os.path.exists(absolute):
+            failure = CannotAddError(f"cannot add '{shown}': it is a symbolic link that leads nowhere")
+        elif absolute in in_git:
+            end = shell_line("git", "rm", "-r", "--cached", shown)
+            failure = CannotAddError(
+                f"cannot add '{shown}': Git tracks it", hint=f"{end} && git commit -m 'Leave data to Kist'"
+            )
+        if failure is not None:
+            return list(works[:at]), failure
+    return list(works), None
+
+
+def _does_not_exist(shown: str) -> CannotAddError:
+    return CannotAddError(
+        f"cannot add '{shown}': it does not exist", hint=shell_line("ls", posixpath.dirname(shown) or ".")
+    )
 
 
 def record(repository: Repository, stored: StoredTargets, changes: Changes) -> None:
-    """Writes the metafiles of what was stored, then the `.gitignore` files beside them (rule R4)."""
+    """Writes the metafiles of what was stored, then the `.gitignore` files beside them (rule R4).
+
+    Raises: the failure of what was stored, after the metafiles, as DVC does.
+    """
     for path, metafile in stored.metafiles.items():
         changes.write_metafile(path, metafile)
+    placed.note(repository.index, stored.outputs)
+    if stored.failure is not None:
+        raise stored.failure
     for path in stored.replaced:
         changes.remove_file(path)
         changes.note(path)
     for path in stored.ignored:
         changes.ignore(path)
-    placed.note(repository.index, stored.outputs)
 
 
 def _output_path(work: _Work) -> str:
@@ -172,22 +232,21 @@ def _expand(repository: Repository, targets: Sequence[str], *, use_glob: bool) -
     return paths
 
 
-def _plan(repository: Repository, stages: Sequence[Stage], path: str, options: AddOptions) -> _Work:
-    prefixes = [
-        item.out.path + "/" for item in all_outputs(stages) if item.stage.is_data and item.out.is_inside
-    ]
-    _refuse_path(repository, path, may_be_gone=any(path.startswith(prefix) for prefix in prefixes))
-    for item in all_outputs(stages):
-        if item.out.path == path and not item.out.is_import:
-            return _existing(repository, item, options)
-        if item.out.path == path:
-            end = shell_line("kist", "remove", repository.shown(item.stage.file))
-            raise CannotAddError(
-                f"cannot add '{repository.shown(path)}': '{item.stage.address}' imports it from elsewhere",
-                hint=f"run `{end}` to import it no longer, then add it",
-            )
-        if path.startswith(item.out.path + "/") and item.out.is_inside:
-            return _inside(repository, item, path)
+def _plan(repository: Repository, known: Mapping[str, Selected], path: str, options: AddOptions) -> _Work:
+    """Args: known: all outputs there are, by path."""
+    _refuse_path(repository, path)
+    item = known.get(path)
+    if item is not None and not item.out.is_import:
+        return _existing(repository, item, options)
+    if item is not None:
+        end = shell_line("kist", "remove", repository.shown(item.stage.file))
+        raise CannotAddError(
+            f"cannot add '{repository.shown(path)}': '{item.stage.address}' imports it from elsewhere",
+            hint=f"run `{end}` to import it no longer, then add it",
+        )
+    above = _above(path, known)
+    if above is not None:
+        return _inside(repository, known[above], path)
     metafile_path = path + ".dvc"
     wdir = "."
     if options.file is not None:
@@ -202,6 +261,13 @@ def _plan(repository: Repository, stages: Sequence[Stage], path: str, options: A
         # The file is taken over for new data: what people wrote into it stays.
         fresh = fresh._replace(desc=old.desc, meta=old.meta)
     return _Work(path, metafile_path, fresh, 0)
+
+
+def _above(path: str, known: Container[str]) -> str | None:
+    """Returns the known path that is a folder around `path`, the outermost one."""
+    parts = path.split("/")
+    tops = ("/".join(parts[:count]) for count in range(1, len(parts)))
+    return next((top for top in tops if top in known), None)
 
 
 def _existing(repository: Repository, item: Selected, options: AddOptions) -> _Work:
@@ -247,7 +313,7 @@ def _inside(repository: Repository, item: Selected, path: str) -> _Work:
     return _Work(path, stage.file, stage.metafile, _position(stage, item.out), path[len(item.out.path) + 1 :])
 
 
-def _refuse_path(repository: Repository, path: str, *, may_be_gone: bool) -> None:
+def _refuse_path(repository: Repository, path: str) -> None:
     shown = repository.shown(path) if path else "."
     if not path or path == ".dvc" or path.startswith(".dvc/") or "/.dvc/" in path:
         raise CannotAddError(
@@ -259,10 +325,6 @@ def _refuse_path(repository: Repository, path: str, *, may_be_gone: bool) -> Non
         gitignore_entry(posixpath.basename(path))  # refuses what no line of .gitignore can name
     refuse_symlinked_parents(repository, path)
     absolute = repository.abspath(path)
-    if not os.path.lexists(absolute) and not may_be_gone:
-        raise CannotAddError(
-            f"cannot add '{shown}': it does not exist", hint=shell_line("ls", posixpath.dirname(shown) or ".")
-        )
     if os.path.islink(absolute) and os.path.isdir(absolute):
         raise CannotAddError(f"cannot add '{shown}': it is a symbolic link to a directory")
     if repository.ignores.is_path_ignored(path, os.path.isdir(absolute)):
@@ -276,32 +338,20 @@ def _refuse_path(repository: Repository, path: str, *, may_be_gone: bool) -> Non
         )
 
 
-def _refuse_collisions(repository: Repository, stages: Sequence[Stage], works: Sequence[_Work]) -> None:
+def _refuse_collisions(repository: Repository, known: Mapping[str, Selected], works: Sequence[_Work]) -> None:
     planned = {work.path for work in works if not work.inner}
-    taken = {item.out.path: item.stage.address for item in all_outputs(stages) if item.out.is_inside}
-    for work in works:
-        if work.inner:
-            continue
-        prefix = work.path + "/"
-        below = next((other for other in [*taken, *planned] if other.startswith(prefix)), None)
-        above = next(
-            (other for other in planned if prefix.startswith(other + "/") and other != work.path), None
-        )
-        if below is not None or above is not None:
-            other = below or above or ""
+    taken = {path: item.stage.address for path, item in known.items() if item.out.is_inside}
+    everything = sorted({*taken, *planned})
+    for path in planned:
+        at = bisect.bisect_left(everything, path + "/")
+        other = _above(path, planned)
+        if at < len(everything) and everything[at].startswith(path + "/"):
+            other = everything[at]
+        if other is not None:
             by = f", which '{taken[other]}' tracks" if other in taken else ""
             raise CannotAddError(
-                f"cannot add '{repository.shown(work.path)}': it overlaps with '{repository.shown(other)}'{by}",
+                f"cannot add '{repository.shown(path)}': it overlaps with '{repository.shown(other)}'{by}",
                 hint=shell_line("kist", "remove", repository.shown(taken.get(other, other + ".dvc"))),
-            )
-    if repository.git is not None:
-        tracked = repository.git.is_tracked(repository.abspath(path) for path in sorted(planned))
-        if tracked:
-            path = sorted(tracked)[0]
-            shown = os.path.relpath(os.path.join(repository.git.top, path), repository.cwd)
-            raise CannotAddError(
-                f"cannot add '{shown}': Git tracks it",
-                hint=f"{shell_line('git', 'rm', '-r', '--cached', shown)} && git commit -m 'Leave data to Kist'",
             )
 
 
@@ -318,13 +368,15 @@ def _store_inner(repository: Repository, work: _Work, options: AddOptions) -> Tr
     The rest of the directory is taken from its manifest, so that it need not be in the workspace.
     """
     output = work.metafile.outs[work.position]
-    inner = None  # a path that is gone leaves the directory
-    if os.path.lexists(repository.abspath(work.path)):
-        inner = store_paths(repository, [work.path], to_cache=options.to_cache, relink=options.relink)[0]
     top = work.path[: -len(work.inner) - 1]
     if output.digest is None or not output.digest.is_dir or output.digest.algorithm != MD5:
         return store_paths(repository, [top], to_cache=options.to_cache, relink=options.relink)[0]
     tree = wanted_tree(repository.cache, output.digest, "")
+    inner = None  # a path that is gone leaves the directory
+    if os.path.lexists(repository.abspath(work.path)):
+        inner = store_paths(repository, [work.path], to_cache=options.to_cache, relink=options.relink)[0]
+    elif tree.get(work.inner) is None and not part(tree, work.inner).folders:
+        raise _does_not_exist(repository.shown(work.path))
     folders = {
         path: row
         for path, row in tree.folders.items()
