@@ -15,7 +15,7 @@ from kist.repo.transfers import open_remote
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
 
-_KEY = re.compile(r"runs/([0-9a-f]{2})/\1[0-9a-f]{62}/[0-9a-f]{64}")
+RUN_KEY = re.compile(r"runs/([0-9a-f]{2})/\1[0-9a-f]{62}/[0-9a-f]{64}")
 
 
 def run_cache(repository: Repository) -> RunCache:
@@ -31,7 +31,7 @@ def copy_runs(repository: Repository, remote: str | None, *, is_push: bool) -> i
     target, _ = open_remote(repository, remote)
     own = run_cache(repository)
     here = {f"runs/{ids.key[:2]}/{ids.key}/{ids.value}": ids for ids in own.ids()}
-    there = {key for key in target.keys("runs/") if _KEY.fullmatch(key)}
+    there = {key for key in target.keys("runs/") if RUN_KEY.fullmatch(key)}
     wanted = sorted(here.keys() - there if is_push else there - here.keys())
     for key in wanted:
         if is_push:

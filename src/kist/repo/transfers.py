@@ -84,6 +84,15 @@ def open_remote(
     return found, note
 
 
+def can_list(remote: Remote) -> bool:
+    """Says whether a remote can tell what it holds."""
+    if isinstance(remote, FolderRemote):
+        return True
+    from kist.transfer.stored import StorageRemote  # a folder needs none of it
+
+    return isinstance(remote, StorageRemote) and remote.storage.abilities.lists
+
+
 def wanted_outputs(
     repository: Repository,
     targets: Sequence[str],

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kist.base.shell import shell_line
 from kist.cli.levels import add_level_options, make_editor, say_warnings, shown_file
+from kist.cli.parser import number_above_0
 from kist.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
 
     from kist.cli.context import Context
     from kist.repo.config_edit import ConfigEditor
+
+
+DATA_COMMANDS = {
+    "ls": "Show what a remote holds, by the names of the data.",
+    "check": "Try what a remote is needed for: list, write, read, delete.",
+    "copy": "Bring the project's data from one remote to another.",
+}
+"""Subcommands that look into remotes; the others change the configuration."""
 
 
 class NoValueError(ConfigError):
@@ -63,9 +72,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rename.add_argument("name", help="Its present name.")
     rename.add_argument("new", help="Its new name.")
 
+    data = {
+        name: commands.add_parser(name, help=text, description=text) for name, text in DATA_COMMANDS.items()
+    }
+    add_data_arguments(data)
+
+
+def add_data_arguments(parsers: dict[str, argparse.ArgumentParser]) -> None:
+    """Adds the arguments of the subcommands that look into remotes."""
+    listing = parsers["ls"]
+    listing.add_argument("name", nargs="?", help="Name of the remote; default: core.remote.")
+    listing.add_argument(
+        "path", nargs="?", help="A tracked path, a folder above some, or a path inside of one."
+    )
+    listing.add_argument("--json", action="store_true", help="Show as JSON.")
+
+    check = parsers["check"]
+    check.add_argument("name", nargs="?", help="Name of the remote; default: core.remote.")
+    check.add_argument("--json", action="store_true", help="Show as JSON.")
+
+    copy = parsers["copy"]
+    copy.add_argument("source", help="Name of the remote that has the data.")
+    copy.add_argument("target", help="Name of the remote that is to get it.")
+    copy.add_argument(
+        "-j", "--jobs", type=number_above_0, metavar="N", help="How many processes or requests at once."
+    )
+    copy.add_argument("--json", action="store_true", help="Print what was copied as JSON.")
+
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Returns the exit status of the subcommand."""
+    if args.subcommand in DATA_COMMANDS:
+        from kist.cli.remote_data import run_data  # naming remotes needs no data
+
+        return run_data(args, context)
     editor = make_editor(context)
     return _RUN[args.subcommand](args, context, editor)
 
