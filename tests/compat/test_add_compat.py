@@ -124,6 +124,27 @@ BASIC = (
         tool("add data"),
     ),
     case(
+        "a folder with a symlink to a folder, then status and commit",
+        "untracked",
+        make_folder("t"),
+        write("t/x", "x"),
+        symlink("../t", "data/link"),
+        tool("add data"),
+        tool("status --json", stdout="as JSON"),
+        tool("data status --json", stdout="as JSON"),
+        write("data/a.txt", "changed\n"),
+        tool("commit -f"),
+    ),
+    case(
+        "a member that became a symlink to a folder",
+        "tracked",
+        make_folder("t"),
+        delete("data/a.txt"),
+        symlink("../t", "data/a.txt"),
+        tool("status --json", stdout="as JSON"),
+        tool("add data"),
+    ),
+    case(
         "a file of 3 MiB with CRLF", "untracked", write("big.txt", "line\r\n" * 500_000), tool("add big.txt")
     ),
 )

@@ -21,6 +21,8 @@ STAT_SIZE = 32
 """Bytes of one packed stat record: inode, size, mtime_ns, ctime_ns."""
 UNTRUSTED = b"\0" * STAT_SIZE
 """A stat record that no file has: its content must be read again."""
+FOLDER_LINK = "a symbolic link to a directory"
+"""What a listing calls the one kind of entry that data may hold without it being data."""
 RACY_NS = 20_000_000
 """A file changed less than this before its stat was taken could change again without a visible trace."""
 
@@ -183,7 +185,7 @@ def _content_of(entry: os.DirEntry[str], own: os.stat_result, *, follow_links: b
     except OSError as error:
         return f"a symbolic link that leads nowhere ({error.strerror})"
     if stat.S_ISDIR(result.st_mode):
-        return "a symbolic link to a directory"
+        return FOLDER_LINK
     return result if stat.S_ISREG(result.st_mode) else "a symbolic link to a special file"
 
 

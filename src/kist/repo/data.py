@@ -223,5 +223,5 @@ def is_as_recorded(repository: Repository, look: Look, digest: Digest) -> bool:
     ):
         return False
     if digest_of(repository, look, algorithm=digest.algorithm) == digest:
-        return not look.snapshot.specials
+        return not look.snapshot.strange
     return digest.algorithm == LEGACY_MD5 and names_match_legacy(repository, look, digest)

@@ -109,6 +109,10 @@ def _looks(repository: Repository, paths: Sequence[str]) -> list[Look]:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), repository.abspath(look.path))
         atomic.remove_stale(look.snapshot.temps, time.time())
         refuse_specials(look.snapshot)
+        for relpath, what in look.snapshot.specials:
+            note = f"left out '{repository.shown(f'{look.path}/{relpath}')}': it is {what}"
+            if note not in repository.notes:
+                repository.notes.append(note)
         _refuse_dvcignore(look)
         if not look.is_dir:
             atomic.tidy_folder(os.path.dirname(repository.abspath(look.path)))

@@ -13,7 +13,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from kist.base import parallel
-from kist.base.listing import STAT_SIZE, Listing, list_directory, pack_stat, total_size, without_racy
+from kist.base.listing import (
+    FOLDER_LINK,
+    STAT_SIZE,
+    Listing,
+    list_directory,
+    pack_stat,
+    total_size,
+    without_racy,
+)
 from kist.base.parallel import Emit
 from kist.base.progress import Progress
 from kist.errors import InputError
@@ -23,6 +31,7 @@ from kist.store.ingest import FileBatch, Stored, hash_batches, split_batches
 from kist.store.statindex import DIGEST_SIZE, UNKNOWN, FolderRow, StatIndex, TreeRow
 from kist.workspace.ignores import DirectoryMatcher, IgnoreTree
 
+LOOP = "a symbolic link to a directory that holds it"
 _FORK_FILES = 8000
 _FORK_FOLDERS = 64
 """Files seen, and folders still to see, from which on processes of their own pay."""
@@ -82,6 +91,11 @@ class Snapshot(NamedTuple):
     times: tuple[int, int]
     unread: int
     executables: Sequence[str] = ()
+
+    @property
+    def strange(self) -> list[tuple[str, str]]:
+        """The specials that data must not hold. Links to other folders may stay: they are left out, as in DVC."""
+        return [item for item in self.specials if item[1] != FOLDER_LINK]
 
     def tree(self) -> Tree:
         """Returns the content as a tree; every file must have been read."""
@@ -204,7 +218,7 @@ class _Walk:
         others = (
             bool(listing.folders),
             [prefix + name for name in listing.links],
-            [(prefix + name, what) for name, what in listing.specials],
+            [(prefix + name, _special(here, name, what)) for name, what in listing.specials],
             [f"{here}/{name}" for name in listing.temps],
             [prefix + name for name in listing.executables],
         )
@@ -213,6 +227,14 @@ class _Walk:
             return path, None, None, None, 0, *others
         digests, unread = _recall(listing.names, listing.stats, row)
         return path, listing.names, listing.stats, digests, unread, *others
+
+
+def _special(folder: str, name: str, what: str) -> str:
+    """Returns what an entry is, where a link to a folder around it is more than a link to a folder: a loop."""
+    if what != FOLDER_LINK:
+        return what
+    target = os.path.realpath(f"{folder}/{name}").rstrip("/") + "/"
+    return LOOP if (os.path.realpath(folder) + "/").startswith(target) else what
 
 
 def _without_built_in(listing: Listing, matcher: DirectoryMatcher) -> Listing:
@@ -290,7 +312,7 @@ def scan_file(path: str, key: str, *, index: StatIndex, algorithm: str = MD5) ->
 
 def refuse_specials(snapshot: Snapshot) -> None:
     """Raises SpecialFileError or NameNotTextError if something in the snapshot cannot be stored."""
-    for relpath, what in snapshot.specials:
+    for relpath, what in snapshot.strange:
         raise SpecialFileError(
             f"cannot track '{os.path.join(snapshot.root, relpath)}': it is {what}",
             hint="move it elsewhere, or name it in .dvcignore",

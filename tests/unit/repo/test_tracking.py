@@ -239,3 +239,12 @@ def test_an_empty_file_is_no_link(project: Project) -> None:
     os.symlink(cache(project).path(md5(b"")), project.path("data/empty"))
     project.kist("add", "data")
     assert kind(project, "data/empty") == links.COPY
+
+
+def test_a_link_to_a_folder_in_data_is_named_and_left_out(project: Project) -> None:
+    project.write({"elsewhere/x": "x\n"})
+    os.symlink("../elsewhere", project.path("data/link"))
+    answer = project.kist("add", "data")
+    assert "left out 'data/link'" in answer.err
+    assert not cache(project).has(md5(b"x\n"))
+    assert project.kist("status").out.strip() == "Data and pipelines are up to date."

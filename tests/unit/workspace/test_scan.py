@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.unit.objects import md5, write
 
-from kist.base.listing import settle
+from kist.base.listing import FOLDER_LINK, settle
 from kist.base.progress import SilentProgress
 from kist.store.statindex import StatIndex
 from kist.workspace.scan import (
@@ -114,6 +114,20 @@ def test_what_cannot_be_stored_is_refused_by_name(data: Path, index: StatIndex) 
     os.unlink(data / "sub" / "pipe")
     write(os.fsencode(data / "sub") + b"/\xff", b"")  # type: ignore[arg-type]
     with pytest.raises(NameNotTextError):
+        refuse_specials(look(data, index))
+
+
+def test_a_link_to_a_folder_is_left_out_and_one_to_a_folder_around_it_refused(
+    data: Path, index: StatIndex, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    os.symlink(tmp_path / "elsewhere", data / "sub" / "link")
+    found = look(data, index)
+    refuse_specials(found)
+    assert found.specials == [("sub/link", FOLDER_LINK)] and found.strange == []
+    assert "sub/link" not in dict(read(found, index).tree().files())
+    os.symlink("..", data / "sub" / "loop")
+    with pytest.raises(SpecialFileError, match="sub/loop"):
         refuse_specials(look(data, index))
 
 

@@ -60,6 +60,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     else:
         options = AddOptions(args.file, not args.no_commit, args.glob, not args.no_relink)
         result = add(repository, args.targets, options)
+    for note in repository.take_notes():
+        context.console.warn(note)
     if context.as_json:
         shown = [repository.shown(path) for path in result.metafiles]
         context.console.data_json(

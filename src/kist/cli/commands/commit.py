@@ -42,6 +42,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         relink=args.relink,
         confirm=context.console.confirm,
     )
+    for note in repository.take_notes():
+        context.console.warn(note)
     if context.as_json:
         context.console.data_json({"to_stage": [repository.shown(path) for path in to_stage]})
     else:
