@@ -152,10 +152,10 @@ def remove(store: LooseStore, oids: Iterable[str], *, progress: Progress, phase:
         count += 1
     with progress.phase(phase, count) as shown:
         folders = _remove_all(store, manifests, shown.advance)
-        if folders and files:
-            if len(folders) <= atomic.SYNC_EACH_LIMIT or not atomic.sync_file_system(store.base):
-                for folder in folders:
-                    atomic.sync_directory(folder)
+        is_few = len(folders) <= atomic.SYNC_EACH_LIMIT
+        if folders and files and (is_few or not atomic.sync_file_system(store.base)):
+            for folder in folders:
+                atomic.sync_directory(folder)
         _remove_all(store, files, shown.advance)
 
 

@@ -115,7 +115,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if context.as_json:
         console.data_json(_as_json(done, is_dry=args.dry))
     else:
-        _print_result(context, done, has_cloud=args.cloud, is_dry=args.dry)
+        _print_result(context, done, is_dry=args.dry)
     return 0
 
 
@@ -198,7 +198,7 @@ def _kept_lines(item: PlacePlan) -> list[str]:
     return lines
 
 
-def _print_result(context: Context, plan: Plan, *, has_cloud: bool, is_dry: bool) -> None:
+def _print_result(context: Context, plan: Plan, *, is_dry: bool) -> None:
     """Prints DVC's lines."""
     from kist.formats.records import LEGACY_MD5, MD5
 
