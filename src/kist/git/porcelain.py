@@ -109,8 +109,8 @@ class Porcelain:
 
     def changes(self) -> list[PathStatus]:
         """Returns the paths that differ from the last commit, and untracked ones; folders of the latter as one."""
-        # May write: a refreshed index spares the next git command the same work.
-        output = self._git.run(["status", "--porcelain=v1", "-z", "--untracked-files=normal"], writes=True)
+        # Writes nothing, no refreshed index either: no journal could tell of a lock that a kill leaves here.
+        output = self._git.run(["status", "--porcelain=v1", "-z", "--untracked-files=normal"])
         return parse_status(os.fsdecode(output))
 
     def unmerged(self) -> list[str]:

@@ -15,7 +15,7 @@ from kist.base.shell import shell_line
 from kist.errors import FormatError, KistError, MissingError, UnsavedError
 from kist.formats.manifest import Tree, TreeFolder, compare_manifests
 from kist.formats.records import LEGACY_MD5, MD5, Digest
-from kist.repo import placed
+from kist.repo import halfway, placed
 from kist.repo.collect import Out
 from kist.repo.data import Look, algorithm_of, current_tree, digest_of, look_at, readable_tree
 from kist.repo.journal import settle_journal
@@ -210,9 +210,22 @@ def checkout_items(
         return tally.result(refused)
     if is_everything:
         _remove_leftovers(repository, {item.out.path for item in items}, tally)
-    for task in tasks:
-        _carry_out(repository, task, options, tally)
+    changing = [path for task in tasks if _changes(task) for path in _paths_of(task)]
+    with halfway.under_way(repository, changing):
+        for task in tasks:
+            _carry_out(repository, task, options, tally)
+    halfway.finished(repository, [path for task in tasks for path in _paths_of(task)])
     return tally.result()
+
+
+def _changes(task: _Task) -> bool:
+    return task.removal is not None or (task.plan is not None and not task.plan.is_empty)
+
+
+def _paths_of(task: _Task) -> list[str]:
+    """Returns the paths that are meant of one output."""
+    path = task.wish.path
+    return [f"{path}/{inner}" for inner in task.wish.inners] or [path]
 
 
 def _wishes(items: Iterable[Selected]) -> list[_Wish]:

@@ -6,7 +6,7 @@ Implements docs/spec/save-switch-sync.md, section 3.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base import atomic
 from kist.base.locks import WAIT_S
@@ -15,11 +15,13 @@ from kist.errors import InputError, KistError, LockedError
 from kist.git.leftovers import edits, remove_dead_locks, undo, wait_for_orphans
 from kist.git.porcelain import Place, Porcelain, short
 from kist.git.repository import GitRepository
+from kist.repo import halfway
 from kist.repo.checkout import CheckoutOptions, checkout_items
+from kist.repo.collect import WorkspaceSource, collect
 from kist.repo.journal import Journal, read_journal, remove_journal
 from kist.repo.moving import listed
 from kist.repo.pull import pull_locked
-from kist.repo.targets import select
+from kist.repo.targets import all_outputs, select
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
@@ -37,16 +39,26 @@ class GitBusyError(LockedError):
     code = "git-busy"
 
 
-def recover(repository: Repository, git: GitRepository, porcelain: Porcelain) -> KistError | None:
-    """Settles an interrupted command; the caller holds the lock. What was done is in the repository's notes.
+class Settled(NamedTuple):
+    """What became of an interrupted command.
 
-    Returns: None, or why the interrupted command could not be finished; its journal is there then.
+    Attributes:
+        unfinished: why it could not be finished; its journal is there then.
+        finished: as it was typed, if it is done now.
+    """
+
+    unfinished: KistError | None = None
+    finished: str | None = None
+
+
+def recover(repository: Repository, git: GitRepository, porcelain: Porcelain) -> Settled:
+    """Settles an interrupted command; the caller holds the lock. What was done is in the repository's notes.
 
     Raises: GitBusyError.
     """
     journal = read_journal(repository)
     if journal is None:
-        return None
+        return _finish_checkouts(repository)
     if journal.host == atomic.machine_name():
         if not wait_for_orphans(git, wait_s=WAIT_S):
             raise GitBusyError(
@@ -54,25 +66,42 @@ def recover(repository: Repository, git: GitRepository, porcelain: Porcelain) ->
                 hint="wait until it has ended, then run the same command again",
             )
         remove_dead_locks(git, since_s=journal.started_s)
-    unfinished = None
+    settled = Settled()
     if journal.command == "save":
         _settle_save(repository, porcelain, journal)
     elif journal.command == "restore":
-        unfinished = _settle_restore(repository, journal)
+        settled = _settle_restore(repository, journal)
     else:
-        unfinished = _settle_move(repository, git, porcelain, journal)
-    if unfinished is None:
-        remove_journal(repository)
-    return unfinished
+        settled = _settle_move(repository, git, porcelain, journal)
+    if settled.unfinished is not None:
+        return settled
+    remove_journal(repository)
+    return settled._replace(unfinished=_finish_checkouts(repository).unfinished)
 
 
-def refuse_unfinished(unfinished: KistError | None, *, failed: str) -> None:
+def _finish_checkouts(repository: Repository) -> Settled:
+    """Finishes checkouts that were killed: what they had not made yet is not what somebody deleted."""
+    paths = halfway.unfinished(repository)
+    if not paths:
+        return Settled()
+    stages = collect(WorkspaceSource(repository), on_damage=lambda path, error: None)
+    known = {item.out.path for item in all_outputs(stages)}
+    tracked = [path for path in paths if any(path == one or path.startswith(one + "/") for one in known)]
+    halfway.finished(repository, [path for path in paths if path not in tracked])
+    items = select(repository, [repository.abspath(path) for path in tracked]) if tracked else []
+    error = checkout_items(repository, items, CheckoutOptions()).error(repository, allow_missing=True)
+    if error is None and tracked:
+        repository.notes.append(f"finished an interrupted checkout: {listed(tracked)}")
+    return Settled(error)
+
+
+def refuse_unfinished(settled: Settled, *, failed: str) -> None:
     """Raises UnfinishedError where an interrupted command could not be finished."""
-    if unfinished is not None:
+    cause = settled.unfinished
+    if cause is not None:
         raise UnfinishedError(
-            f"cannot {failed}: an interrupted command is not finished: {unfinished.message}",
-            hint=unfinished.hint,
-        ) from unfinished
+            f"cannot {failed}: an interrupted command is not finished: {cause.message}", hint=cause.hint
+        ) from cause
 
 
 def _say(repository: Repository, journal: Journal, what: str) -> None:
@@ -101,7 +130,7 @@ def _settle_save(repository: Repository, porcelain: Porcelain, journal: Journal)
     _say(repository, journal, done)
 
 
-def _settle_restore(repository: Repository, journal: Journal) -> KistError | None:
+def _settle_restore(repository: Repository, journal: Journal) -> Settled:
     assert journal.path is not None and journal.metafile is not None
     try:
         items = select(repository, [repository.abspath(journal.path)])
@@ -114,20 +143,20 @@ def _settle_restore(repository: Repository, journal: Journal) -> KistError | Non
     ]
     if not chosen:
         _say(repository, journal, "it had changed nothing")
-        return None
+        return Settled()
     error = checkout_items(repository, chosen, CheckoutOptions()).error(repository)
     if error is None:
         _say(repository, journal, f"finished, '{repository.shown(journal.path)}' is back")
-    return error
+    return Settled(error, None if error is not None else journal.words)
 
 
 def _settle_move(
     repository: Repository, git: GitRepository, porcelain: Porcelain, journal: Journal
-) -> KistError | None:
+) -> Settled:
     if journal.command == "sync" and porcelain.in_progress() in ("merge", "rebase"):
         error = _abort(repository, git, porcelain, journal)
         if error is not None:
-            return error
+            return Settled(error)
     place = porcelain.place()
     wanted = Place(journal.to_branch, journal.to_head)
     went_on = journal.to_head is None and place.branch == journal.to_branch and place.head != journal.head
@@ -135,7 +164,7 @@ def _settle_move(
         return _finish_data(repository, journal)
     if place != Place(journal.branch, journal.head):
         _say(repository, journal, "the history went on without it")
-        return None
+        return Settled()
     kept: list[str] = []
     if journal.head is not None and journal.other is not None:
         _, kept = undo(git, repository.environ, before=journal.head, other=journal.other)
@@ -145,7 +174,7 @@ def _settle_move(
             porcelain.run(["update-ref", "-d", ref, journal.to_head])
     rest = f"; left as they are, because somebody worked on them: {listed(kept)}" if kept else ""
     _say(repository, journal, f"put back to what was before{rest}")
-    return None
+    return Settled()
 
 
 def _abort(
@@ -161,6 +190,11 @@ def _abort(
             hint=f"run `{shell_line('git', word, '--continue')}` or `{shell_line('git', word, '--abort')}`, "
             "then `kist checkout`",
         )
+    # Files that it was just writing would be in the way.
+    here = porcelain.place().head
+    for side in (journal.other, journal.head):
+        if here is not None and here != side:
+            undo(git, repository.environ, before=here, other=side)
     if porcelain.run([word, "--abort"]).status == 0:
         return None
     # What git had written of its own state is not enough for it; ours is.
@@ -176,13 +210,14 @@ def _abort(
     return None
 
 
-def _finish_data(repository: Repository, journal: Journal) -> KistError | None:
+def _finish_data(repository: Repository, journal: Journal) -> Settled:
     repository.forget_version()
     try:
         done = pull_locked(repository, [], left_alone=journal.left_alone)
     except KistError as error:
-        return error
+        return Settled(error)
     problem = done.checkout.error(repository)
-    if problem is None:
-        _say(repository, journal, "finished, the data is as Git says")
-    return problem
+    if problem is not None:
+        return Settled(problem)
+    _say(repository, journal, "finished, the data is as Git says")
+    return Settled(finished=journal.words)

@@ -217,6 +217,8 @@ def _commit(work: _Work, found: Survey) -> tuple[list[OutputChange], str | None,
     write_journal(repository, journal._replace(message=message, tag=work.options.tag))
     try:
         written = Changes(repository)
+        for path in _data_of(found, {*found.pending, *found.staged}):
+            written.ignore(path)  # whatever wrote these metafiles may have been killed before it came to this
         record(repository, stored._replace(metafiles=changed), written)
         work.git.stage(repository.abspath(path) for path in dict.fromkeys([*written.paths, *files]))
         if not work.porcelain.has_staged():
@@ -235,6 +237,17 @@ def _commit(work: _Work, found: Survey) -> tuple[list[OutputChange], str | None,
     _tag(work, message)
     remove_journal(repository)
     return changes, message, commit
+
+
+def _data_of(found: Survey, metafiles: set[str]) -> list[str]:
+    """Returns the outputs that Git must ignore of `.dvc` files."""
+    return [
+        out.path
+        for stage in found.stages
+        if stage.is_data and stage.file in metafiles
+        for out in stage.outs
+        if out.is_inside and out.output.use_cache
+    ]
 
 
 def _store(work: _Work, found: Survey) -> StoredTargets:

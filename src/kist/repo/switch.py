@@ -124,17 +124,19 @@ def switch(repository: Repository, name: str, options: SwitchOptions) -> SwitchR
     git = need_git(repository, "switch")
     porcelain = Porcelain(git, repository.environ, inside="switch")
     with repository.lock():
-        unfinished = recover(repository, git, porcelain)
-        if unfinished is not None:
-            repository.notes.append(f"not finished: {unfinished.message}")
+        settled = recover(repository, git, porcelain)
+        if settled.unfinished is not None:
+            repository.notes.append(f"not finished: {settled.unfinished.message}")
         repository.sweep_now()
         changes = porcelain.changes()
-        plan = _plan(repository, git, porcelain, name, options, changes)
+        plan = _plan(
+            repository, git, porcelain, name, options, changes, is_done=settled.finished == options.words
+        )
         ways = _ways(plan.target, options, name)
         code = code_at_risk(git, changes, plan.before.head, plan.target.place.head)
         move, fetched = Move([], [], []), TransferResult(0, [], [], 0)
         if plan.moves_data:
-            keeps_edits = unfinished is None
+            keeps_edits = settled.unfinished is None
             move, fetched = prepare(
                 repository,
                 git,
@@ -173,8 +175,13 @@ def _plan(
     name: str,
     options: SwitchOptions,
     changes: Sequence[PathStatus],
+    *,
+    is_done: bool = False,
 ) -> _Plan:
-    """Finds out where to go, and refuses what Git would refuse."""
+    """Finds out where to go, and refuses what Git would refuse.
+
+    Args: is_done: the very same command was interrupted, and has just been finished.
+    """
     busy = porcelain.in_progress()
     if busy is not None:
         raise InProgressError(
@@ -183,7 +190,7 @@ def _plan(
             "where data clashes, `kist resolve` first",
         )
     before = porcelain.place()
-    target = _find(git, porcelain, name, options, before)
+    target = _Target(before, [], None) if is_done else _find(git, porcelain, name, options, before)
     carried = carried_metafiles(changes, offset_of(repository, git)) if not options.force else set()
     now = here(repository)
     wanted = now

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base.shell import shell_line
-from kist.errors import InputError, MissingError
+from kist.errors import InputError, KistError, MissingError
 from kist.git.porcelain import Place, Porcelain, Upstream, refused
 from kist.git.repository import GitRepository
 from kist.repo.collect import LOCK_FILE, OLD_FILE
@@ -116,15 +116,25 @@ def sync(repository: Repository, *, words: str = "kist sync") -> SyncResult:
     git = need_git(repository, _FAILED)
     porcelain = Porcelain(git, repository.environ, inside="sync")
     with repository.lock():
-        unfinished = recover(repository, git, porcelain)
-        if unfinished is not None:
-            repository.notes.append(f"not finished: {unfinished.message}")
+        settled = recover(repository, git, porcelain)
+        if settled.unfinished is not None:
+            repository.notes.append(f"not finished: {settled.unfinished.message}")
         repository.sweep_now()
         before, upstream = _followed(porcelain)
-        if upstream.remote != ".":
-            porcelain.must(["fetch", "--quiet"], failed="fetch", hint="git remote -v")
-        plan = _plan(porcelain, before, upstream)
-        move, fetched = _prepare(repository, git, porcelain, plan, keeps_edits=unfinished is None)
+        # Until more is known it tells whose the lock files of `git fetch` are. That of another command is worth more.
+        is_own = settled.unfinished is None
+        if is_own:
+            write_journal(repository, Journal("sync", words, branch=before.branch, head=before.head))
+        try:
+            if upstream.remote != ".":
+                hint = shell_line("git", "remote", "get-url", upstream.remote)
+                porcelain.must(["fetch", "--quiet"], failed="fetch", hint=hint)
+            plan = _plan(porcelain, before, upstream)
+            move, fetched = _prepare(repository, git, porcelain, plan, keeps_edits=is_own)
+        except (KistError, OSError):
+            if is_own:
+                remove_journal(repository)
+            raise
         alone = [*move.left_alone, *absent_imports(repository, move.items)]
         if plan.words:
             _move_git(repository, porcelain, plan, alone, words)

@@ -17,7 +17,7 @@ from kist.base.shell import shell_line
 from kist.errors import InputError
 from kist.formats.manifest import render_manifest
 from kist.formats.records import MD5, Digest, Output
-from kist.repo import linking
+from kist.repo import halfway, linking
 from kist.repo.data import Look, look_at
 from kist.repo.linking import KINDS, LinkPolicy, Positions, Survey, shape
 from kist.store import links
@@ -91,6 +91,7 @@ def store_paths(
             store.write_small(item.digest.value, data)
             # What was known is there, and the rest was stored.
             Presence(repository.index, store).note(item.digest.value)
+    halfway.finished(repository, paths)  # whatever was left half made there, this is what is wanted
     return tracked
 
 
