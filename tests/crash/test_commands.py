@@ -21,6 +21,7 @@ from .invariants import (
     torn_manifests,
     unbacked_metafiles,
 )
+from .shim import Switches
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -38,6 +39,7 @@ class Case(NamedTuple):
         repeatable: the command succeeds when there is nothing left to do.
         remote: the command changes the remote, and its manifests are checked.
         backed: at every moment each metafile's objects are stored somewhere.
+        starts_over: metafiles may be absent for a moment, as the person asked for new ones.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Case(NamedTuple):
     repeatable: bool = True
     remote: bool = False
     backed: bool = True
+    starts_over: bool = False
 
 
 def linked(prepare: Callable[[Arena, str], object], link: str) -> Callable[[Arena], object]:
@@ -84,12 +87,44 @@ def with_source(arena: Arena) -> None:
         arena.write("../source/" + rel, content)
 
 
+PIPELINE = b"stages:\n  make:\n    cmd: cp model.bin made.bin\n    deps: [model.bin]\n    outs: [made.bin]\n"
+
+
+def with_stage(arena: Arena) -> None:
+    worlds.added(arena)
+    arena.write("dvc.yaml", PIPELINE)
+    arena.write("made.bin", ONE["model.bin"])
+
+
+def with_committed_stage(arena: Arena) -> None:
+    with_stage(arena)
+    arena.must("commit", "-q", "-f")
+
+
+def with_copies_that_are_to_be_links(arena: Arena) -> None:
+    worlds.added(arena)
+    arena.must("config", "-q", "cache.type", "hardlink")
+
+
+def with_both_on_the_remote(arena: Arena) -> None:
+    worlds.pushed_once(arena)
+    arena.must("push", "-q")
+
+
+def with_leftovers(arena: Arena) -> None:
+    """Two versions, one needed; and an add of a third that was killed half-way."""
+    worlds.two_versions(arena)
+    arena.write("third/x", b"x")
+    arena.kist("add", "third", switches=Switches(kill_at=30))
+
+
 NEW = {"data/sub/new.txt": b"new\n"}
 CASES = [
     Case("init", ("init",), bare_git, ONE, repeatable=False),
     Case(
         "init without git", ("init", "--no-scm"), lambda arena: worlds.put(arena, ONE), ONE, repeatable=False
     ),
+    Case("init again", ("init", "-f"), worlds.added, ONE, backed=False, starts_over=True),
     Case("add a file", ("add", "model.bin"), worlds.untracked, ONE),
     *by_link("add a folder", ("add", "data"), worlds.untracked, ONE),
     *by_link("add again", ("add", "data", "model.bin"), worlds.edited, BOTH),
@@ -97,7 +132,10 @@ CASES = [
     Case("add several", ("add", "data", "model.bin"), worlds.untracked, ONE),
     Case("add to remote", ("add", "../source/data", "--to-remote"), with_source, {}, remote=True),
     *by_link("commit", ("commit", "-f"), worlds.edited, BOTH),
+    Case("commit a stage", ("commit", "-f"), with_stage, ONE),
     *by_link("checkout", ("checkout",), worlds.unlinked, BOTH),
+    Case("checkout relink", ("checkout", "--relink"), with_copies_that_are_to_be_links, ONE),
+    Case("checkout force", ("checkout", "--force"), worlds.edited, ONE),
     *by_link("checkout switch", ("checkout",), worlds.switching, BOTH),
     Case("push", ("push",), worlds.two_versions, BOTH, remote=True),
     Case("push again", ("push",), worlds.pushed_once, BOTH, remote=True),
@@ -106,8 +144,12 @@ CASES = [
     *by_link("pull update", ("pull",), worlds.behind, BOTH),
     Case("remove", ("remove", "data.dvc"), worlds.added, ONE, repeatable=False),
     Case("remove outs", ("remove", "data.dvc", "--outs"), worlds.added, ONE, repeatable=False),
+    Case("remove a stage", ("remove", "make", "--outs"), with_committed_stage, ONE, repeatable=False),
     Case("move a folder", ("move", "data", "moved"), worlds.added, ONE, repeatable=False),
     Case("move a file", ("move", "model.bin", "other.bin"), worlds.added, ONE, repeatable=False),
+    Case("gc", ("gc", "-w", "-f"), with_leftovers, TWO),
+    Case("gc of the remote", ("gc", "-w", "-c", "-f"), with_both_on_the_remote, TWO, remote=True),
+    Case("unprotect a file", ("unprotect", "model.bin"), linked(worlds.added, "hardlink"), ONE),
     Case("unprotect hardlink", ("unprotect", "data"), linked(worlds.added, "hardlink"), ONE),
     Case("unprotect symlink", ("unprotect", "data"), linked(worlds.added, "symlink"), ONE),
     Case("config", ("config", "cache.type", "hardlink"), worlds.added, ONE),
@@ -133,13 +175,17 @@ CASES = [
 POWER = [case for case in CASES if case.name in (
     "add a file", "add a folder copy", "add a folder hardlink", "add again copy", "add again hardlink", "commit copy",
     "push", "push again", "fetch", "pull copy", "pull hardlink", "pull update copy", "checkout copy",
-    "checkout switch copy", "checkout switch symlink", "move a file", "unprotect hardlink", "config",
+    "checkout switch copy", "checkout switch symlink", "move a file", "unprotect hardlink", "config", "commit a stage",
+    "gc of the remote", "remove a stage",
 )]  # fmt: skip
 
 
 def checker(case: Case) -> Callable[[World], list[str]]:
     def check(world: World) -> list[str]:
-        lines = false_objects(world.now) + half_metafiles(world) + lost_data(world.now, case.precious)
+        lines = false_objects(world.now) + lost_data(world.now, case.precious)
+        lines += [
+            line for line in half_metafiles(world) if not (case.starts_over and line.endswith(": None"))
+        ]
         if case.backed:
             lines += unbacked_metafiles(world.now)
         if case.remote:

@@ -6,8 +6,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from .harness import Arena, remove_tree
+
+Prepare = Callable[[Arena], object]
+"""Makes one of the worlds below."""
 
 V1 = {
     "data/a.txt": b"a, first version\n",
