@@ -103,12 +103,22 @@ def _commit_stage(
                 hint=shell_line("kist", "commit", "--force", shown),
             )
         is_taken = True
-    if stage.metafile is not None and not is_pipeline:
+    commit_stage(repository, stage, changes, relink=relink, remember_run=is_taken)
+
+
+def commit_stage(
+    repository: Repository, stage: Stage, changes: Changes, *, relink: bool = True, remember_run: bool = False
+) -> None:
+    """Takes up the present content of a stage, whatever its state.
+
+    Raises: CannotCommitError, OSError.
+    """
+    if stage.metafile is not None and stage.resolved is None:
         _commit_metafile(repository, stage, stage.metafile, changes, relink=relink)
         return
     from kist.repo.commit_stage import commit_pipeline_stage  # needs the lock file's part
 
-    commit_pipeline_stage(repository, stage, changes, relink=relink, remember_run=is_taken)
+    commit_pipeline_stage(repository, stage, changes, relink=relink, remember_run=remember_run)
 
 
 def _relink(repository: Repository, stage: Stage) -> None:
