@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +115,46 @@ def test_nothing_that_no_metafile_names_goes_while_the_rest_is_refused(project: 
     assert project.try_kist("checkout").code == 255
     assert project.exists("model.bin")
     assert project.kist("checkout", "--force").out == "M\tdata/\nD\tmodel.bin\n"
+
+
+@pytest.mark.parametrize("link", ["copy", "hardlink", "symlink"])
+def test_many_single_files_share_one_wait(tmp_path: Path, link: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Project(str(tmp_path / "many"))
+    project.kist("config", "cache.type", link)
+    paths = [
+        f"{folder}{name}" for folder in ("", "a/", "a/b/") for name in ("one", "two", "run", "lost", "rotten")
+    ]
+    project.write({path: f"{path}\n" for path in paths})
+    for path in paths:
+        if path.endswith("run"):
+            os.chmod(project.path(path), 0o755)
+    project.kist("add", "--quiet", *paths)
+    for path in paths:
+        if not path.endswith("one"):
+            os.unlink(project.path(path))
+        digest = hashlib.md5(f"{path}\n".encode(), usedforsecurity=False).hexdigest()
+        stored = project.path(f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}")
+        if path.endswith("lost"):
+            os.unlink(stored)
+        elif path.endswith("rotten"):
+            os.unlink(stored)
+            project.write({stored: "rot\n"})
+    waits: list[None] = []
+    monkeypatch.setattr("kist.workspace.checkout.settle", lambda: waits.append(None))
+    answer = project.try_kist("checkout")
+    assert answer.code == 255
+    assert answer.out == "A\ta/b/run\nA\ta/b/two\nA\ta/run\nA\ta/two\nA\trun\nA\ttwo\n"
+    assert "'lost', 'a/lost', 'a/b/lost', 'rotten', 'a/rotten' and 1 more" in answer.err
+    assert len(waits) == 2  # one for the executable files, which are copies, one for the others
+    for path in paths:
+        if path.endswith(("one", "two", "run")):
+            assert project.read(path) == f"{path}\n"
+            assert os.access(project.path(path), os.X_OK) is path.endswith("run")
+        else:
+            assert not project.exists(path)
+    waits.clear()
+    assert project.kist("checkout", "one", "a/run", "a/b/two").out == ""
+    assert not waits
 
 
 def test_numbers_are_told_by_what_happened(changed: Project) -> None:

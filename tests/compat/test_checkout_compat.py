@@ -313,6 +313,8 @@ OPTIONS = (
         dvc("cache dir ../shared"),
         delete("data"),
         tool("checkout --allow-missing"),
+        except_for=("shared",),
+        because="rule R13: a cache outside of the project knows the projects that use it",
     ),
 )
 

@@ -16,16 +16,15 @@ from kist.errors import FormatError, KistError, MissingError, UnsavedError
 from kist.formats.manifest import Tree, TreeFolder, compare_manifests
 from kist.formats.records import LEGACY_MD5, MD5, Digest
 from kist.repo import halfway, placed
+from kist.repo.checkout_apply import Applied, FileTask, apply_directory, apply_files
 from kist.repo.collect import Out
 from kist.repo.data import Look, algorithm_of, current_tree, digest_of, look_at, readable_tree
 from kist.repo.journal import settle_journal
 from kist.repo.targets import Selected, select
-from kist.repo.tracking import link_type
 from kist.store import links
 from kist.store.loose import LooseStore, ObjectCorruptError, ObjectMissingError
 from kist.transfer.plan import part
 from kist.workspace.checkout import (
-    Done,
     Plan,
     apply_plan,
     plan_checkout,
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 
 _NAMED = 5
 """How many paths a message names."""
-
-_NOTHING = Done(None, [], [], [], 0, 0, 0, 0)
 
 
 class CheckoutIncompleteError(MissingError):
@@ -102,7 +99,9 @@ class CheckoutResult(NamedTuple):
         if not gone:
             return None
         listed = _listed([repository.shown(path) for path, _ in gone])
-        why = "damaged in the cache" if self.damaged else "missing from the cache"
+        why = "missing from the cache" if gone != self.damaged else "damaged in the cache"
+        if self.damaged and gone != self.damaged:
+            why += ", or damaged there"
         return CheckoutIncompleteError(f"cannot check out {listed}: {why}", hint="kist pull")
 
 
@@ -212,8 +211,7 @@ def checkout_items(
         _remove_leftovers(repository, {item.out.path for item in items}, tally)
     changing = [path for task in tasks if _changes(task) for path in _paths_of(task)]
     with halfway.under_way(repository, changing):
-        for task in tasks:
-            _carry_out(repository, task, options, tally)
+        _carry_out(repository, tasks, options, tally)
     halfway.finished(repository, [path for task in tasks for path in _paths_of(task)])
     return tally.result()
 
@@ -358,36 +356,66 @@ def _store_of(repository: Repository, look: Look) -> LooseStore:
     return repository.store_for(look.snapshot.space.partition(":")[0])
 
 
-def _carry_out(repository: Repository, task: _Task, options: CheckoutOptions, tally: _Tally) -> None:
-    wish, look, plan = task.wish, task.look, task.plan
-    if look.snapshot is not None:
-        atomic.remove_stale(look.snapshot.temps, time.time())
-    if plan is None:
-        _note_unreadable(repository, wish, tally)
-        return
-    before = look
-    if task.removal is not None:
-        removed = _take_away(repository, look, task.removal)
-        tally.removed += removed if look.is_dir else 0
-        before = Look(wish.path, None, False)
-    done = _apply(repository, wish, before, plan, tally)
-    x_bits = _x_bits(task)
-    modified = done.modified + x_bits + (done.relinked if _lacks_x_bit(wish, look) else 0)
+def _carry_out(
+    repository: Repository, tasks: Sequence[_Task], options: CheckoutOptions, tally: _Tally
+) -> None:
+    """Does what was planned: first what is in the way goes, then directories, then all single files together."""
+    befores = []
+    for task in tasks:
+        before = task.look.snapshot
+        if before is not None:
+            atomic.remove_stale(before.temps, time.time())
+        if task.removal is not None and task.plan is not None:
+            removed = _take_away(repository, task.look, task.removal)
+            tally.removed += removed if task.look.is_dir else 0
+            before = None
+        befores.append(before)
+    files: list[FileTask] = []
+    applied: dict[str, Applied] = {}
+    for task, before in zip(tasks, befores, strict=True):
+        wish, plan = task.wish, task.plan
+        if plan is None:
+            _note_unreadable(repository, wish, tally)
+        elif wish.digest.is_dir:
+            store = repository.store_for(wish.digest.algorithm)
+            applied[wish.path] = apply_directory(repository, wish.path, plan, before, store)
+        elif plan.folders:
+            row = before.folders.get("") if before is not None else None
+            is_executable = wish.item.out.output.isexec
+            files.append(FileTask(wish.path, plan.folders[0], row, wish.digest.algorithm, is_executable))
+    applied.update(apply_files(repository, files))
+    placed_now = []
+    for task in tasks:
+        if task.plan is None:
+            continue
+        _tell(task, task.plan, applied.get(task.wish.path, Applied()), tally)
+        if task.current != task.wish.digest:
+            placed_now.append(task.wish.path)
+        elif options.relink:
+            placed.forget(
+                repository.index, task.wish.path
+            )  # as DVC: what was made anew like this is the person's
+    if placed_now:
+        placed.note(repository.index, placed_now)
+
+
+def _tell(task: _Task, plan: Plan, done: Applied, tally: _Tally) -> None:
+    """Adds what happened to one output to the tally."""
+    wish, is_there = task.wish, task.look.snapshot is not None
     added = done.added
+    modified = done.modified + _x_bits(task) + (done.relinked if _lacks_x_bit(wish, task.look) else 0)
     if task.removal is not None and not wish.digest.is_dir:
         added, modified = 0, modified + added
     tally.added += added
     tally.modified += modified
     tally.removed += done.removed
+    tally.missing += done.missing
+    tally.damaged += done.damaged
     shown = wish.path + "/" if wish.digest.is_dir else wish.path
-    if look.snapshot is None and (added or (wish.digest.is_dir and not plan.file_count())):
+    if not is_there and (added or (wish.digest.is_dir and not plan.file_count())):
         tally.changes.append(OutChange("added", shown))
-    elif look.snapshot is not None and (added or modified or done.removed or task.removal is not None):
+    elif is_there and (added or modified or done.removed or task.removal is not None):
         tally.changes.append(OutChange("modified", shown))
-    if task.current != wish.digest:
-        placed.note(repository.index, [wish.path])
-    elif options.relink:
-        placed.forget(repository.index, wish.path)  # as DVC: files made anew like this are the person's
 
 
 def _note_unreadable(repository: Repository, wish: _Wish, tally: _Tally) -> None:
@@ -491,44 +519,3 @@ def quick_plan(
     except (ObjectMissingError, ObjectCorruptError, FormatError):
         return None
     return plan_differences(repository.root, item.out.path, only_now, only_wanted)
-
-
-def _apply(repository: Repository, wish: _Wish, look: Look, plan: Plan, tally: _Tally) -> Done:
-    """Carries out the plan for one output."""
-    is_dir = wish.digest.is_dir
-    if plan.is_empty and (look.snapshot is not None or not is_dir):
-        return _NOTHING
-    store = repository.store_for(wish.digest.algorithm)
-    make_executable = wish.item.out.output.isexec and not is_dir
-    target = repository.abspath(plan.root)
-    if not is_dir:
-        atomic.tidy_folder(target)
-    if is_dir and plan.is_empty and not os.path.lexists(target):
-        os.makedirs(target)
-    kind = links.COPY
-    if plan.file_count():
-        kind = link_type(repository, target if os.path.isdir(target) else repository.root)
-    trusted = {}
-    if kind in links.PROTECTED and not make_executable:
-        trusted = repository.trust(store).records(plan.digests())
-    done = apply_plan(
-        plan,
-        look.snapshot,
-        store,
-        link=kind,
-        trusted=trusted,
-        workers=repository.workers,
-        progress=repository.progress,
-        make_executable=make_executable,
-        after_hardlink=links.after_hardlink(repository.settings.cache_types),
-    )
-    repository.trust(store).add(done.records)
-    base = wish.path + "/" if is_dir else (os.path.dirname(wish.path) + "/").lstrip("/")
-    tally.missing += [(base + path, oid) for path, oid in done.missing]
-    for path, oid in done.corrupt:
-        store.quarantine(oid)
-        tally.damaged.append((base + path, oid))
-    if done.snapshot is not None:
-        space = store.algorithm if is_dir else f"{store.algorithm}:file"
-        remember(done.snapshot._replace(key=wish.path, space=space), index=repository.index)
-    return done
