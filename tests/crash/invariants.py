@@ -120,6 +120,20 @@ def stray_names(world: World) -> list[str]:
     ]
 
 
+def unbacked_runs(state: Snapshot) -> list[str]:
+    """Every object that the lock, or a record of the run cache, names as an output is in the cache."""
+    stored = objects(state, CACHE).keys()
+    lines = []
+    for rel, entry in sorted(state.items()):
+        if entry.kind != "file" or not (rel.endswith("/dvc.lock") or "/cache/runs/" in rel):
+            continue
+        outs = entry.content.partition(b"outs:")[2]
+        for oid in re.findall(rb"md5: ([0-9a-f]{32}(?:\.dir)?)", outs):
+            if oid.decode() not in stored:
+                lines.append(f"{rel} names {oid.decode()}, which is stored nowhere")
+    return lines
+
+
 def unbacked_metafiles(state: Snapshot) -> list[str]:
     """Every object that a metafile names is in the cache or in the remote (add, commit: R4)."""
     stored = objects(state, CACHE).keys() | objects(state, REMOTE).keys()

@@ -20,6 +20,7 @@ from .invariants import (
     lost_data,
     torn_manifests,
     unbacked_metafiles,
+    unbacked_runs,
 )
 from .shim import Switches
 
@@ -133,6 +134,7 @@ CASES = [
     Case("add to remote", ("add", "../source/data", "--to-remote"), with_source, {}, remote=True),
     *by_link("commit", ("commit", "-f"), worlds.edited, BOTH),
     Case("commit a stage", ("commit", "-f"), with_stage, ONE),
+    *by_link("commit a stage", ("commit", "-f", "train"), worlds.staged, ONE),
     *by_link("checkout", ("checkout",), worlds.unlinked, BOTH),
     Case("checkout relink", ("checkout", "--relink"), with_copies_that_are_to_be_links, ONE),
     Case("checkout force", ("checkout", "--force"), worlds.edited, ONE),
@@ -174,6 +176,7 @@ CASES = [
 ]
 POWER = [case for case in CASES if case.name in (
     "add a file", "add a folder copy", "add a folder hardlink", "add again copy", "add again hardlink", "commit copy",
+    "commit a stage copy",
     "push", "push again", "fetch", "pull copy", "pull hardlink", "pull update copy", "checkout copy",
     "checkout switch copy", "checkout switch symlink", "move a file", "unprotect hardlink", "config", "commit a stage",
     "gc of the remote", "remove a stage",
@@ -187,7 +190,7 @@ def checker(case: Case) -> Callable[[World], list[str]]:
             line for line in half_metafiles(world) if not (case.starts_over and line.endswith(": None"))
         ]
         if case.backed:
-            lines += unbacked_metafiles(world.now)
+            lines += unbacked_metafiles(world.now) + unbacked_runs(world.now)
         if case.remote:
             lines += torn_manifests(world.now, REMOTE)
         return lines

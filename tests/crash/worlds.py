@@ -74,6 +74,23 @@ def edited(arena: Arena, link: str = "copy") -> None:
     put(arena, V2)
 
 
+STAGE = b"""\
+stages:
+  train:
+    cmd: ./train
+    deps: [code]
+    outs: [data, model.bin]
+    metrics: [m.json: {cache: false}]
+"""
+
+
+def staged(arena: Arena, link: str = "copy") -> None:
+    """Version 1 lies there as the outputs of a stage that was run by hand; nothing is stored."""
+    untracked(arena, link)
+    for rel, content in {"dvc.yaml": STAGE, "code": b"train\n", "m.json": b'{"loss": 1}\n'}.items():
+        arena.write(rel, content)
+
+
 def metafiles(arena: Arena) -> dict[str, bytes]:
     """Returns the present `.dvc` files."""
     found = {}
