@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +19,7 @@ from kist.repo.members import read_manifests, staging_path
 from kist.repo.mending import Mender, Place
 from kist.repo.naming import Id, Names, named_objects, names_of
 from kist.repo.transfers import open_remote
-from kist.store.loose import is_oid
+from kist.store.loose import is_oid, sweep_staging
 from kist.store.verify import (
     MISSING,
     UNREADABLE,
@@ -126,6 +127,8 @@ def fsck(repository: Repository, options: FsckOptions) -> Report:
     places = _places(repository, options)
     findings: list[_Finding] = []
     try:
+        if not options.dry:
+            _sweep(repository, places)
         for place in places:
             findings.append(_look(repository, place, options))
         mender = Mender(repository, places)
@@ -152,6 +155,14 @@ def _places(repository: Repository, options: FsckOptions) -> list[Place]:
             remote.check_readable()
         places.append(Place(remote.name, remote))
     return places
+
+
+def _sweep(repository: Repository, places: Sequence[Place]) -> None:
+    """Removes what killed commands left half-made; of what may still be at work nothing is touched."""
+    repository.sweep_now()
+    for place in places:
+        if isinstance(place.remote, FolderRemote):
+            sweep_staging(place.remote.path, time.time())
 
 
 # Looking

@@ -63,6 +63,7 @@ def _link_all(
         if oid == EMPTY_DIGEST.hex():  # nothing to share, as DVC has it
             left[oid] = source
             continue
+        old.protect(source)  # before the link: a kill leaves no object that can be written
         try:
             os.link(old.path(source), new.path(oid), follow_symlinks=True)
         except FileExistsError:
@@ -73,7 +74,6 @@ def _link_all(
             left[oid] = source
             continue
         linked.append(oid)
-        new.protect(oid)
     if linked:
         paths = [new.path(oid) for oid in linked]
         atomic.sync_many(paths, (), root=new.base)
