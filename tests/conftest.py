@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,11 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from kist.testing.project import Project
+
+# A test run in the background of a shell inherits that Ctrl-C is ignored, and so would every program that a test starts.
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 _FIXED = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
