@@ -27,9 +27,8 @@ from kist.repo.named import (
     UnreadableFolderError,
     named,
 )
-from kist.store import garbage
+from kist.store import garbage, gone
 from kist.store.garbage import Leftover
-from kist.store.gone import removed_on_purpose
 from kist.store.links import SYMLINK
 from kist.store.loose import LooseStore
 
@@ -163,13 +162,15 @@ class Plan(NamedTuple):
     Attributes:
         temps: stale temporary files and folders, absolute.
         skipped: what could not be read and was left out, a line each.
-        read: manifests of the cache that were read.
+        missed: manifests that are gone, or go now, though some commit names them.
+        is_delicate: after an interruption it could not be told any more that what goes was named once.
     """
 
     places: list[PlacePlan]
     temps: list[str]
     skipped: list[str]
-    read: frozenset[str]
+    missed: frozenset[str]
+    is_delicate: bool
 
     @property
     def object_count(self) -> int:
@@ -204,6 +205,7 @@ class _Planner:
         self._why: dict[Id, tuple[str, str, str]] = {}
         self._versions = Versions()
         self._read: set[str] = set()
+        self._decided = gone.decided(self._own.cache)
         self._temps: list[str] = []
         self._skipped: list[str] = []
 
@@ -222,7 +224,11 @@ class _Planner:
         plans = [self._place_plan(place, found[place.name], linked) for place in self._places]
         if any(plan.object_count for plan in plans):
             self._refuse_unread()
-        return Plan(plans, self._stale_temps(), self._skipped, frozenset(self._read))
+        going = {item.oid for plan in plans for items in plan.objects.values() for item in items}
+        before = {oid for oid in self._decided if oid.endswith(".dir")} - self._read
+        missed = before | {oid for _, oid in self._why if oid.endswith(".dir") and oid in going}
+        is_delicate = len(self._places) > 1 or self._is_shared()
+        return Plan(plans, self._stale_temps(), self._skipped, frozenset(missed), is_delicate)
 
     # What is needed
 
@@ -315,8 +321,12 @@ class _Planner:
         self._skipped += [f"left out '{path}': {error.message}" for path, error in damaged]
 
     def _refuse_unread(self) -> None:
-        on_purpose = removed_on_purpose(self._own.cache)
-        unread = {oid: found for (_, oid), found in self._unread.items() if oid not in on_purpose}
+        cache = self._own.cache
+        unread = {
+            oid: found
+            for (_, oid), found in self._unread.items()
+            if oid not in self._decided or gone.is_damaged(cache, oid)
+        }
         for oid, (source, item) in unread.items():
             where = f"in '{source.label}', " if source.label else ""
             by = f"commit {item.commit[:7]}" if item.commit else "the workspace"
@@ -428,7 +438,7 @@ class _Planner:
         for key, item in found.items():
             if place.remote is None and key in linked:
                 stays[key] = "linked"
-            elif key in self._why:
+            elif key in self._why or key[1] in self._decided:
                 continue
             elif has_grace and self._rules.grace_s > 0 and item.changed_ns > earliest:
                 stays[key] = "recent"

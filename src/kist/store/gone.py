@@ -1,7 +1,7 @@
-"""Manifests that `gc` removed from a cache on purpose, so that nobody takes them for lost.
+"""What `gc` decided to remove from a cache: nobody takes it for lost, or for somebody else's.
 
-A list of ids in one file of the cache. Disposable: without it `gc` is only more careful.
-Implements docs/spec/gc.md, section 3.
+A list of ids in one file of the cache: manifests that were removed though history names them, and, during a removal,
+all that goes. Disposable: without it `gc` is only more careful. Implements docs/spec/gc.md, sections 3 to 5.
 """
 
 from __future__ import annotations
@@ -15,28 +15,24 @@ from kist.store.loose import LooseStore, is_oid
 _NAME = "kist-gone"
 
 
-def removed_on_purpose(cache: LooseStore) -> set[str]:
-    """Returns the ids on the list; of one that was stored again since, and then found damaged, it means nothing."""
-    damaged = os.path.join(cache.base, "kist-bad")
-    return {oid for oid in _read(cache) if not os.path.lexists(os.path.join(damaged, oid))}
-
-
-def note_removal(cache: LooseStore, manifests: Iterable[str], *, present: Iterable[str]) -> None:
-    """Puts ids on the list, durable when the call returns; comes before the removal.
-
-    Args: present: ids that are in the cache, or were seen, and go off the list.
-    """
-    before = _read(cache)
-    after = before.difference(present).union(manifests)
-    if after != before:
-        text = "".join(f"{oid}\n" for oid in sorted(after))
-        atomic.write_file(os.path.join(cache.base, _NAME), text.encode("ascii"), mode=0o644)
-
-
-def _read(cache: LooseStore) -> set[str]:
+def decided(cache: LooseStore) -> set[str]:
+    """Returns the ids on the list."""
     try:
         with open(os.path.join(cache.base, _NAME), "rb") as stream:
             lines = stream.read().decode("ascii", "replace").split("\n")
     except (FileNotFoundError, NotADirectoryError):
         return set()
-    return {line for line in lines if is_oid(line) and line.endswith(".dir")}
+    return {line for line in lines if is_oid(line)}
+
+
+def is_damaged(cache: LooseStore, oid: str) -> bool:
+    """Says whether an object was moved aside as damaged: then it was stored again after its removal."""
+    return os.path.lexists(os.path.join(cache.base, "kist-bad", oid))
+
+
+def write(cache: LooseStore, oids: Iterable[str], *, durable: bool) -> None:
+    """Makes the list these ids, if it is not so already."""
+    wanted = set(oids)
+    if wanted != decided(cache):
+        text = "".join(f"{oid}\n" for oid in sorted(wanted))
+        atomic.write_file(os.path.join(cache.base, _NAME), text.encode("ascii"), mode=0o644, durable=durable)
