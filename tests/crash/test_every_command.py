@@ -33,6 +33,8 @@ LOOKS: list[tuple[str, ...]] = [
 ]
 """Ways of looking. Of the last three commands other uses change something."""
 ONLY_LOOK = {words[0] for words in LOOKS[:-3]}
+RUN_BY_GIT = {"git-hook"}
+"""Killed as part of a merge: test_merging.py."""
 
 
 def killed() -> str:
@@ -50,7 +52,9 @@ def test_every_command_that_changes_something_is_killed_at_each_of_its_calls() -
     text = killed()
     names = {command.name for command in all_commands()}
     assert names >= ONLY_LOOK
-    missing = [name for name in sorted(names - ONLY_LOOK) if not re.search(rf'\("{name}"[,)]', text)]
+    missing = [
+        name for name in sorted(names - ONLY_LOOK - RUN_BY_GIT) if not re.search(rf'\("{name}"[,)]', text)
+    ]
     assert missing == []
 
 
@@ -67,3 +71,20 @@ def test_looking_changes_nothing_that_lasts(
     assert not result.crashed()
     assert result.status in (0, 1), result
     assert lasting_differences(before, arena.snapshot(), is_lasting) == []
+
+
+def test_the_table_of_faults_names_tests_that_are_there() -> None:
+    here = os.path.dirname(os.path.abspath(__file__))
+    with open(os.path.join(here, "..", "..", "docs", "spec", "durability.md"), encoding="utf-8") as stream:
+        rows = [line for line in stream if line.startswith("| F")]
+    numbers: list[int] = []
+    for row in rows:
+        for first, last in re.findall(r"F(\d+)(?:-F(\d+))?", row.split("|")[1]):
+            numbers += range(int(first), int(last or first) + 1)
+        named = re.findall(r"`(test_\w+\.py)::(\w+)`", row)
+        assert named, row
+        for file, function in named:
+            with open(os.path.join(here, file), encoding="utf-8") as stream:
+                assert f"\ndef {function}(" in stream.read(), (file, function)
+    elsewhere = {5, 9, 42, 46, 55, *range(63, 68)}
+    assert sorted(numbers) == sorted(set(range(1, 74)) - elsewhere)
