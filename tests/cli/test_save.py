@@ -114,6 +114,13 @@ def test_paths_choose_what_is_saved(worlds: TwoWorlds) -> None:
     assert worlds.git("show", "--name-only", "--format=").split() == ["model.bin.dvc"]
 
 
+def test_settings_go_along_whatever_is_named(worlds: TwoWorlds) -> None:
+    worlds.project.write({"model.bin": "better\n"})
+    worlds.kist("remote", "add", "backup", "../backup")
+    worlds.kist("save", "model.bin")
+    assert worlds.git("show", "--name-only", "--format=").split() == [".dvc/config", "model.bin.dvc"]
+
+
 def test_a_path_inside_of_a_directory_saves_that_part(worlds: TwoWorlds) -> None:
     worlds.project.write({"data/two.txt": "better\n", "data/four.txt": "four\n"})
     worlds.kist("save", "data/four.txt")
@@ -195,6 +202,33 @@ def test_push_sends_data_first_then_branch_and_tag(worlds: TwoWorlds) -> None:
     assert origin == [worlds.head()] * 2
     other = worlds.clone("bob")
     assert other.project.read("model.bin") == "better\n"
+
+
+def test_commits_before_it_that_go_along_bring_their_data(worlds: TwoWorlds, tmp_path: Path) -> None:
+    project = worlds.project
+    for text in ("second\n", "third\n"):
+        project.write({"model.bin": text})
+        worlds.kist("save", "-m", text.strip())
+    twin = worlds.twin(tmp_path / "twin")
+    commands = worlds.dry("save", "--push")
+    assert commands[0] == ["kist", "push", "--all-commits"]
+    worlds.kist("save", "--push")
+    twin.paste(commands)
+    assert twin.seen() == worlds.seen()
+    other = worlds.clone("bob")
+    other.kist("switch", "HEAD~1")
+    assert other.project.read("model.bin") == "second\n"
+
+
+def test_data_that_older_commits_lost_keeps_nothing_back(worlds: TwoWorlds) -> None:
+    project = worlds.project
+    project.write({"model.bin": "second\n"})
+    worlds.kist("save", "-m", "second")
+    subprocess.run(["rm", "-r", project.path(".dvc/cache")], check=True)
+    project.write({"model.bin": "third\n"})
+    answer = worlds.kist("save", "--push")
+    assert "data of older commits is nowhere to be had, and was not pushed: 'model.bin'" in answer.err
+    assert worlds.git("ls-remote", "origin", "main").split()[0] == worlds.head()
 
 
 def test_a_branch_without_upstream_gets_one_with_its_first_push(worlds: TwoWorlds) -> None:

@@ -127,7 +127,7 @@ def test_what_would_be_lost_in_both_worlds_is_named_before_anything_changes(worl
     assert refused.err == (
         "error: cannot switch to 'v1': this is saved nowhere and would be lost: "
         "in Git 'code.py'; data 'data/mine.txt', 'data/two.txt'\n"
-        "hint: git add -- code.py && kist save    (keeps it), or kist switch v1 --force    (drops it)\n"
+        "hint: keep it with `git add -- code.py && kist save`, or drop it with `kist switch v1 --force`\n"
     )
     worlds.kist("switch", "v1", "--force")
     assert worlds.project.files("data") == OLD

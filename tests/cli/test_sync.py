@@ -206,3 +206,14 @@ def test_pasted_plain_commands_end_in_the_same_state(
     worlds.kist("sync")
     twin.paste(commands)
     assert twin.seen() == worlds.seen()
+
+
+def test_with_hooks_and_merge_driver_two_sides_of_a_directory_become_one(
+    worlds: TwoWorlds, other: TwoWorlds
+) -> None:
+    worlds.git("config", "pull.rebase", "false")
+    worlds.project.write({"data/mine.txt": "ada's\n"})
+    worlds.paste([["kist", "install"], ["kist", "save"], ["kist", "sync"]])
+    assert worlds.project.files("data") == {**BOBS, "mine.txt": "ada's\n"}
+    assert worlds.git("show", "-s", "--format=%P").split()[1] == other.head()
+    assert "up to date" in worlds.kist("status").out

@@ -190,6 +190,10 @@ class _Undo:
         if os.path.islink(absolute):
             target = os.fsencode(os.readlink(absolute))
             return any(target == content for _, content in self._repository.read_blobs(blobs))
+        if os.path.isdir(absolute):
+            return any(
+                other.startswith(path + "/") for other in self._sides
+            )  # what is in it is judged by itself
         if not os.path.isfile(absolute):
             return False
         found = self._git.run(["hash-object", "--", path])
@@ -220,6 +224,10 @@ class _Undo:
     def _is_there(self, path: str) -> bool:
         return os.path.lexists(os.path.join(self._repository.top, path))
 
+    def _is_folder(self, path: str) -> bool:
+        absolute = os.path.join(self._repository.top, path)
+        return os.path.isdir(absolute) and not os.path.islink(absolute)
+
     def _put_back(self, paths: Iterable[str]) -> None:
         entries: list[str] = []
         restored: list[str] = []
@@ -236,6 +244,8 @@ class _Undo:
         if entries:
             data = os.fsencode("".join(entries))
             self._git.run(["update-index", "-z", "--index-info"], data=data, writes=True)
+        # A folder that is left has somebody's files in it.
+        restored = [path for path in restored if not self._is_folder(path)]
         if restored:
             data = b"".join(os.fsencode(path) + b"\0" for path in restored)
             self._git.run(["checkout-index", "--force", "--stdin", "-z", "-u"], data=data, writes=True)

@@ -359,6 +359,11 @@ class GitRepository:
         with self._git.stream(arguments, feed) as stream:
             yield from parse_raw_log(stream.records())
 
+    def unpushed(self, remote: str) -> list[str]:
+        """Returns the commits that HEAD reaches and no branch of a Git remote that is known here, the newest first."""
+        found = self._git.run(["rev-list", "HEAD", "--not", f"--remotes={remote}"])
+        return found.decode("ascii").split()
+
     def describe(self, commits: Iterable[str]) -> dict[str, CommitWords]:
         """Returns what commits say of themselves, from one process."""
         feed = "".join(f"{sha}\n" for sha in commits).encode("ascii")

@@ -6,10 +6,10 @@ Not here: what moves (moving, save), the note about it (journal).
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
-from kist.errors import InputError
+from kist.errors import FormatError, InputError
 from kist.git.porcelain import Porcelain
 from kist.git.repository import GitRepository
 
@@ -46,6 +46,15 @@ def offset_of(repository: Repository, git: GitRepository) -> str:
 def inside(paths: Collection[str], offset: str) -> list[str]:
     """Returns those of Git's paths that lie in our root, relative to it."""
     return [path[len(offset) :] for path in paths if path.startswith(offset)]
+
+
+def noting(repository: Repository) -> Callable[[str, FormatError], None]:
+    """Returns a callback that notes metafiles which cannot be read."""
+
+    def note(path: str, error: FormatError) -> None:
+        repository.notes.append(f"left out '{path}': {error.message}")
+
+    return note
 
 
 def listed(paths: Sequence[str], most: int = 5) -> str:

@@ -6,16 +6,16 @@ Shared by switch and sync. Not here: moving Git (git.porcelain). Implements docs
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base.shell import shell_line
-from kist.errors import FormatError, MissingError, UnsavedError
+from kist.errors import MissingError, UnsavedError
 from kist.formats.manifest import Tree
 from kist.formats.records import Digest
 from kist.git.repository import GitRepository, PathStatus
 from kist.repo import placed
-from kist.repo.beside_git import inside, listed
+from kist.repo.beside_git import inside, listed, noting
 from kist.repo.checkout import CheckoutOptions, can_check_out, quick_plan
 from kist.repo.collect import METAFILE_SUFFIXES, CommitSource, Stage, WorkspaceSource, collect
 from kist.repo.data import Look, algorithm_of, digest_of, is_as_recorded, look_at, readable_tree
@@ -99,15 +99,6 @@ def there(repository: Repository, commit: str, carried: Collection[str] = ()) ->
         own = collect(WorkspaceSource(repository), on_damage=noting(repository))
         stages += [stage for stage in own if stage.file in carried]
     return _side(stages)
-
-
-def noting(repository: Repository) -> Callable[[str, FormatError], None]:
-    """Returns a callback that notes metafiles which cannot be read."""
-
-    def note(path: str, error: FormatError) -> None:
-        repository.notes.append(f"left out '{path}': {error.message}")
-
-    return note
 
 
 def _side(stages: Sequence[Stage]) -> Side:
@@ -265,7 +256,7 @@ def refuse_losses(
         parts.append(f"data {listed([repository.shown(path) for path in data])}")
     raise WouldLoseError(
         f"cannot {ways.failed}: this is saved nowhere and would be lost: {'; '.join(parts)}",
-        hint=f"{keeps}    (keeps it), or {ways.force}    (drops it)",
+        hint=f"keep it with `{keeps}`, or drop it with `{ways.force}`",
     )
 
 

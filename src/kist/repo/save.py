@@ -18,8 +18,8 @@ from kist.formats.records import MD5, Digest, Metafile, Output
 from kist.git.porcelain import Place, Porcelain, PushTarget, refused
 from kist.git.repository import GitRepository
 from kist.repo.add import AddOptions, StoredTargets, record, store_targets, tracked_tree
-from kist.repo.beside_git import need_git, offset_of, told
-from kist.repo.collect import CommitSource, Stage, read_stages, stage_of_metafile
+from kist.repo.beside_git import listed, need_git, noting, offset_of, told
+from kist.repo.collect import CommitSource, Stage, collect_commits, read_stages, stage_of_metafile
 from kist.repo.counting import Counter, Tally
 from kist.repo.data import digest_of
 from kist.repo.journal import Journal, may_be_interrupted, remove_journal, write_journal
@@ -33,6 +33,7 @@ from kist.repo.survey import (
     with_files,
     with_part,
 )
+from kist.repo.targets import Selected, all_outputs
 from kist.repo.tracking import Tracked, updated_output
 
 if TYPE_CHECKING:
@@ -380,11 +381,8 @@ def _subject(porcelain: Porcelain, place: Place) -> str:
 def _pushed(work: _Work, result: SaveResult, push: _Push) -> SaveResult:
     """Pushes data, then the branch, then the tag; what fails is in the result, and nothing after it is tried."""
     if push.has_data:
-        from kist.repo.transfers import transfer, wanted_outputs  # only with --push
-
         try:
-            items = wanted_outputs(work.repository, [])
-            done, notes = transfer(work.repository, items, remote=None, is_push=True, jobs=None)
+            done, notes = _push_data(work, push)
         except KistError as error:
             return result._replace(error=error)
         result = result._replace(pushed=done, notes=[*result.notes, *notes])
@@ -399,6 +397,36 @@ def _pushed(work: _Work, result: SaveResult, push: _Push) -> SaveResult:
         what = f"tag {work.options.tag}" if "tag" in words else f"branch {result.place.branch}"
         result.pushed_git.append(f"{what} to {push.target.remote if push.target else ''}")
     return result
+
+
+def _push_data(work: _Work, push: _Push) -> tuple[TransferResult, list[str]]:
+    """Sends the data of HEAD, and that of the commits before it which the branch takes along."""
+    from kist.repo.transfers import transfer, wanted_outputs  # only with --push
+
+    repository = work.repository
+    items = wanted_outputs(repository, [])
+    done, notes = transfer(repository, items, remote=None, is_push=True, jobs=None)
+    known = {(item.path, item.out.output.digest) for item in items}
+    older = [item for item in _older_items(work, push) if (item.path, item.out.output.digest) not in known]
+    if done.failed or not older:
+        return done, notes
+    more, _ = transfer(repository, older, remote=None, is_push=True, jobs=None)
+    lost = sorted({repository.shown(label) for label, _, _ in more.failed})
+    if lost:
+        # What an old version lost must not keep a new one back.
+        notes.append(f"data of older commits is nowhere to be had, and was not pushed: {listed(lost)}")
+    moved, size = done.moved + more.moved, done.size_bytes + more.size_bytes
+    return done._replace(moved=moved, size_bytes=size), notes
+
+
+def _older_items(work: _Work, push: _Push) -> list[Selected]:
+    """Returns the outputs of the commits that are pushed with HEAD."""
+    target = push.target
+    commits = work.git.unpushed(target.remote)[1:] if target is not None and work.git.has_commits() else []
+    if not commits:
+        return []
+    found = all_outputs(collect_commits(work.repository, commits, on_damage=noting(work.repository)))
+    return list({(item.path, item.out.output.digest): item for item in found}.values())
 
 
 def push_words(target: PushTarget | None, branch: str | None, tag: str | None) -> list[list[str]]:
@@ -450,7 +478,8 @@ def save_commands(
         text = message or _subject(work.porcelain, place)
         commands.append(["git", "tag", "-a", "-m", text, options.tag])
     if push is not None:
-        commands += [["kist", "push"]] if push.has_data else []
+        older = ["--all-commits"] if push.has_data and _older_items(work, push) else []
+        commands += [["kist", "push", *older]] if push.has_data else []
         commands += [["git", *words] for words in push_words(push.target, place.branch, options.tag)]
     return commands, found
 

@@ -281,7 +281,8 @@ def _pending(
     if wish.is_everything:
         return sorted(own)
     tracked_below = [path for path in below if not path.endswith("/") and _is_tracked(unstaged, path, offset)]
-    meant = {path for path in own if wish.means(path) or _is_of(stages, path, wish)}
+    # Settings go along in any case: without the address of the remote nobody finds what was pushed.
+    meant = {path for path in own if path in _OWN_FILES or wish.means(path) or _is_of(stages, path, wish)}
     return sorted({*meant, *named, *tracked_below})
 
 

@@ -405,3 +405,32 @@ def test_reading_runs_no_program_that_the_repository_names(sandbox: Sandbox) -> 
     assert len(list(repository.trees(commits, [".dvc"]))) == len(commits)
     repository.resolve("main")
     assert not trap.exists()
+
+
+def test_what_commits_say_of_themselves(sandbox: Sandbox) -> None:
+    first = sandbox.commit("one\n\nbody")
+    second = sandbox.commit("zwei: ü")
+    repository = sandbox.repository()
+    found = repository.describe([second, first])
+    assert list(found) == [second, first]
+    assert found[second] == ([first], "Ada", "ada@example.invalid", "2024-01-01T00:00:00+00:00", "zwei: ü")
+    assert found[first].subject == "one"
+    assert repository.describe([]) == {}
+
+
+def test_paths_between_commits_commits_not_pushed_and_the_drawing(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.write("a.dvc", "1")
+    first = sandbox.commit("one")
+    sandbox.git("init", "--quiet", "--bare", str(tmp_path / "far.git"))
+    sandbox.git("remote", "add", "far", str(tmp_path / "far.git"))
+    sandbox.git("push", "--quiet", "far", "main")
+    sandbox.write("a.dvc", "2")
+    sandbox.write("other folder/b.txt", "2")
+    second = sandbox.commit("two")
+    sandbox.write("c.txt", "3")
+    third = sandbox.commit("three")
+    repository = sandbox.repository()
+    assert repository.changed_paths(first, third) == {"a.dvc", "other folder/b.txt", "c.txt"}
+    assert repository.unpushed("far") == [third, second]
+    assert repository.unpushed("nowhere") == [third, second, first]
+    assert repository.graph(["HEAD"], ["a.dvc"]) == [("*", second), ("*", first)]
