@@ -274,9 +274,9 @@ def test_a_manifest_that_came_back_is_taken_off_the_list(project: Project) -> No
     project.write({"data/a": "a 1\n"})
     project.kist("add", "-q", "data")
     oid = project.read("data.dvc").split("md5: ")[1].split()[0]
-    assert oid in project.read(".dvc/cache/kist-gone")
+    assert oid in project.read(".dvc/tmp/kist/gone")
     project.kist("gc", "-w", "-f")
-    assert oid not in project.read(".dvc/cache/kist-gone")
+    assert oid not in project.read(".dvc/tmp/kist/gone")
 
 
 # Remotes

@@ -18,7 +18,7 @@ from kist.repo import projects
 from kist.repo.merging import refuse_unfinished
 from kist.repo.named import Scope
 from kist.repo.repository import NoRepositoryError, find_root
-from kist.repo.unneeded import EVERYTHING, GRACE_S, Plan, Rules, Source, plan_removal
+from kist.repo.unneeded import EVERYTHING, GRACE_S, Plan, Rules, Source, list_of_gone, plan_removal
 from kist.store import gone
 from kist.store.loose import remove_staging
 
@@ -194,21 +194,21 @@ def _in_both(shown: Plan, now: Plan) -> Plan:
 
 
 def _remove(repository: Repository, plan: Plan) -> None:
-    cache = repository.cache
+    noted = list_of_gone(repository)
     going = {
         leftover.oid for item in plan.places for objects in item.objects.values() for leftover in objects
     }
     # Once a manifest is gone, nothing tells what its members were: the next run must know that they were to go.
     needs_note = plan.is_delicate and any(oid.endswith(".dir") for oid in going)
     if needs_note:
-        gone.write(cache, plan.missed | going, durable=True)
+        gone.write(noted, plan.missed | going, durable=True)
     for item in plan.places:
         phase = "Cleaning up" if item.place.remote is None else f"Cleaning up {item.place.name}"
         for algorithm, objects in item.objects.items():
             if objects:
                 oids = [leftover.oid for leftover in objects]
                 item.place.remove(oids, algorithm, progress=repository.progress, phase=phase)
-    gone.write(cache, plan.missed, durable=needs_note)
+    gone.write(noted, plan.missed, durable=needs_note)
     for path in plan.temps:
         if os.path.isdir(path) and not os.path.islink(path):
             remove_staging(path)

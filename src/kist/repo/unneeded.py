@@ -205,7 +205,7 @@ class _Planner:
         self._why: dict[Id, tuple[str, str, str]] = {}
         self._versions = Versions()
         self._read: set[str] = set()
-        self._decided = gone.decided(self._own.cache)
+        self._decided = gone.decided(list_of_gone(self._own))
         self._temps: list[str] = []
         self._skipped: list[str] = []
 
@@ -491,6 +491,13 @@ class _Planner:
         for folder in (self._own.dvc_dir, self._own.root, self._own.cache_dir):
             self._temps += garbage.temps_in(folder)
         return sorted(path for path in dict.fromkeys(self._temps) if garbage.is_stale(path, now_s))
+
+
+def list_of_gone(repository: Repository) -> str:
+    """Returns where the list of what was removed on purpose is: with a cache that others use, or with the project."""
+    if projects.is_outside(repository.cache_dir, repository.root):
+        return os.path.join(repository.cache_dir, "kist-gone")
+    return os.path.join(repository.dvc_dir, "tmp", "kist", "gone")
 
 
 def linked_objects(root: str, cache_dir: str) -> set[Id]:

@@ -12,15 +12,13 @@ from collections.abc import Iterable
 from kist.base import atomic
 from kist.store.loose import LooseStore, is_oid
 
-_NAME = "kist-gone"
 
-
-def decided(cache: LooseStore) -> set[str]:
-    """Returns the ids on the list."""
+def decided(path: str) -> set[str]:
+    """Returns the ids on the list at `path`."""
     try:
-        with open(os.path.join(cache.base, _NAME), "rb") as stream:
+        with open(path, "rb") as stream:
             lines = stream.read().decode("ascii", "replace").split("\n")
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return set()
     return {line for line in lines if is_oid(line)}
 
@@ -30,9 +28,10 @@ def is_damaged(cache: LooseStore, oid: str) -> bool:
     return os.path.lexists(os.path.join(cache.base, "kist-bad", oid))
 
 
-def write(cache: LooseStore, oids: Iterable[str], *, durable: bool) -> None:
+def write(path: str, oids: Iterable[str], *, durable: bool) -> None:
     """Makes the list these ids, if it is not so already."""
     wanted = set(oids)
-    if wanted != decided(cache):
+    if wanted != decided(path):
         text = "".join(f"{oid}\n" for oid in sorted(wanted))
-        atomic.write_file(os.path.join(cache.base, _NAME), text.encode("ascii"), mode=0o644, durable=durable)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        atomic.write_file(path, text.encode("ascii"), mode=0o644, durable=durable)
