@@ -18,10 +18,10 @@ from typing import Any
 # So that `python benchmarks/run.py` works as `python -m benchmarks.run` does.
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from benchmarks import main_table, other_workloads, results, rows, workload
+from benchmarks import everyday_save, main_table, other_workloads, results, rows, workload
 from benchmarks.sandbox import DVC, KIST, Program, bare_program
 
-WORKLOADS = ("main", "big", "medium", "scale", "startup")
+WORKLOADS = ("main", "big", "medium", "scale", "startup", "everyday")
 BYTES_PER_SMALL_FILE = 11_000
 RESULTS_MARK = "<!-- results: written by the benchmark, everything below is replaced -->\n"
 
@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--workloads",
-        default="main,big,medium,startup",
+        default="main,big,medium,startup,everyday",
         help=f"which of {','.join(WORKLOADS)} (%(default)s); scale is 1,000,000 files, Kist alone",
     )
     parser.add_argument("--scale-only", action="store_true", help="the same as --workloads scale")
@@ -154,6 +154,8 @@ def run(options: argparse.Namespace, command: list[str], workdir: str) -> int:
         checks += other_workloads.scale(context, options.scale_files)
     if "startup" in chosen:
         checks += other_workloads.startup(context)
+    if "everyday" in chosen:
+        checks += everyday_save.save(context) + everyday_save.log(context)
     text = ""
     if lines:
         text += results.render_table(lines)

@@ -272,3 +272,11 @@ def test_pasted_plain_commands_end_in_the_same_state(
     other.kist("switch", *words)
     twin.paste(commands)
     assert twin.seen() == other.seen()
+
+
+def test_dry_says_that_an_interrupted_command_comes_first_and_leaves_it(worlds: TwoWorlds) -> None:
+    worlds.project.write({".dvc/tmp/kist/everyday.json": "garbage"})
+    answer = worlds.kist("switch", "v1", "--dry")
+    assert answer.out == "git switch --detach v1\nkist pull\n"
+    assert answer.err == "without `--dry` an interrupted command is settled first\n"
+    assert worlds.seen()["journal"] is True

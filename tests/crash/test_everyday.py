@@ -277,6 +277,16 @@ def test_a_kill_at_any_call_loses_nothing_and_the_same_command_goes_on(
     ).check()
 
 
+@named([case for case in CASES if case.name in ("save", "save new paths", "restore")])
+@pytest.mark.parametrize("cut", ["bytes", "names"])
+def test_a_power_cut_at_any_call_loses_nothing_and_the_same_command_goes_on(
+    arena: GitArena, case: Case, cut: str
+) -> None:
+    """Git's own folder is left out: what it makes durable is its own to say."""
+    case.prepare(arena)
+    for_each_kill(arena, (*KIST, *case.argv), checker(case), cut=cut, matters=is_lasting, step=3).check()
+
+
 GITS = [
     case
     for case in CASES

@@ -25,8 +25,13 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
 
-def print_commands(context: Context, commands: Sequence[Sequence[str]]) -> None:
-    """Prints commands that can be pasted, one a line; as JSON a list of lists of words."""
+def print_commands(context: Context, repository: Repository, commands: Sequence[Sequence[str]]) -> None:
+    """Prints commands that can be pasted, one a line; as JSON a list of lists of words. Notes go to stderr."""
+    from kist.repo.journal import may_be_interrupted
+
+    if may_be_interrupted(repository):
+        context.console.note("without `--dry` an interrupted command is settled first")
+    leave_notes(context, repository)
     if context.as_json:
         context.console.data_json({"commands": [list(words) for words in commands]})
         return

@@ -32,8 +32,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     options = RestoreOptions(args.rev, args.force, words)
     try:
         if args.dry:
-            print_commands(context, restore_commands(repository, args.path, options))
-            leave_notes(context, repository)
+            print_commands(context, repository, restore_commands(repository, args.path, options))
             return 0
         result = restore(repository, args.path, options)
     except BaseException:

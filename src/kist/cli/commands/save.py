@@ -44,10 +44,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     try:
         if args.dry:
             commands, found = save_commands(repository, args.paths, options)
-            print_commands(context, commands)
+            print_commands(context, repository, commands)
             if not commands and not context.as_json:
                 context.console.note("Nothing to save.")
-            leave_notes(context, repository)
             _print_left_out(context, repository, found)
             return 0
         result = save(repository, args.paths, options)

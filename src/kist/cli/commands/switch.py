@@ -42,8 +42,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     repository = context.repository()
     try:
         if args.dry:
-            print_commands(context, switch_commands(repository, name, options))
-            leave_notes(context, repository)
+            print_commands(context, repository, switch_commands(repository, name, options))
             return 0
         result = switch(repository, name, options)
     except BaseException:

@@ -27,8 +27,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     repository = context.repository()
     try:
         if args.dry:
-            print_commands(context, sync_commands(repository))
-            leave_notes(context, repository)
+            print_commands(context, repository, sync_commands(repository))
             return 0
         result = sync(repository)
     except BaseException:
