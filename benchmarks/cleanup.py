@@ -7,7 +7,7 @@ import json
 import os
 import statistics
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from benchmarks.main_table import settle
 from benchmarks.measure import CommandFailed, Measurement, measure
@@ -25,7 +25,9 @@ GARBAGE = 1_000
 def history(context: Context, *, commits: int = COMMITS, data_commits: int = DATA_COMMITS) -> list[Check]:
     """Returns how `gc -A` that finds nothing to remove compares, over commits of which a few touch data."""
     title = f"gc -A, nothing to do, {commits} commits, {data_commits} of them touch data: DVC / Kist"
-    return _compare(context, "history", title, 40, lambda box: make_history(box, commits, data_commits), ("-A",))
+    return _compare(
+        context, "history", title, 40, lambda box: make_history(box, commits, data_commits), ("-A",)
+    )
 
 
 def removal(context: Context, *, objects: int = OBJECTS, garbage: int = GARBAGE) -> list[Check]:
@@ -34,8 +36,14 @@ def removal(context: Context, *, objects: int = OBJECTS, garbage: int = GARBAGE)
     return _compare(context, "removal", title, 25, lambda box: make_garbage(box, objects, garbage), ("-w",))
 
 
-def _compare(context: Context, name: str, title: str, floor: float, make: object, scope: tuple[str, ...]) -> list[Check]:
-    assert callable(make)
+def _compare(
+    context: Context,
+    name: str,
+    title: str,
+    floor: float,
+    make: Callable[[Sandbox], str],
+    scope: tuple[str, ...],
+) -> list[Check]:
     found: dict[str, list[Measurement]] = {DVC: [], KIST: []}
     for number in range(context.rounds):
         for kind in (DVC, KIST) if number % 2 else (KIST, DVC):
@@ -74,7 +82,8 @@ def make_history(box: Sandbox, commits: int, data_commits: int) -> str:
             files = [(f"src/{number % 20}.py", b"# %d\n" % number)]
             if number % every == 0:
                 changed = {
-                    f"file-{(number * 7 + step) % FILES:04d}": b"%d %d\n" % (number + 1, step) for step in range(10)
+                    f"file-{(number * 7 + step) % FILES:04d}": b"%d %d\n" % (number + 1, step)
+                    for step in range(10)
                 }
                 contents.update(changed)
                 _store_files(box, contents.values() if number == 0 else changed.values())
@@ -90,7 +99,9 @@ def make_history(box: Sandbox, commits: int, data_commits: int) -> str:
 def make_garbage(box: Sandbox, objects: int, garbage: int) -> str:
     """Makes a repository with a directory of many files whose first version had some more; returns what gc must say."""
     box.make_repository(box.repo, with_remote=False)
-    kept = {f"{number % 100:02d}/file-{number:06d}": b"%d\n" % number for number in range(objects - garbage - 2)}
+    kept = {
+        f"{number % 100:02d}/file-{number:06d}": b"%d\n" % number for number in range(objects - garbage - 2)
+    }
     gone = {f"gone/file-{number:06d}": b"gone %d\n" % number for number in range(garbage - 1)}
     _store_files(box, kept.values())
     _store_files(box, gone.values())
@@ -113,8 +124,8 @@ def _commit(number: int, files: list[tuple[str, bytes]]) -> bytes:
     return b"".join(parts)
 
 
-def _store_files(box: Sandbox, contents: object) -> None:
-    for data in contents:  # type: ignore[attr-defined]
+def _store_files(box: Sandbox, contents: Iterable[bytes]) -> None:
+    for data in contents:
         _store(box, _md5(data), data)
 
 

@@ -19,7 +19,8 @@ _METAFILE = re.compile(
     r"(.*/)?(\.gitignore|\.dvcignore|\.dvc/config(\.local)?|dvc\.yaml|dvc\.lock|[^/]+\.dvc)"
 )
 # State that may be lost at any time, and differs from run to run: indexes, lock files, their folders.
-_DISPOSABLE = re.compile(r"home(/.*)?|repo/\.dvc/tmp(/.*)?")
+# The text for people is written when the first push begins, and may be lacking after one that was cut off.
+_DISPOSABLE = re.compile(r"home(/.*)?|repo/\.dvc/tmp(/.*)?|remote/README-kist\.md")
 
 
 def md5(content: bytes) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from . import worlds
-from .harness import KIST, Arena, Entry, Snapshot, World, after_power_cut, for_each_kill, lasting_differences
+from .harness import KIST, Arena, Snapshot, World, after_power_cut, for_each_kill, lasting_differences
 from .invariants import (
     REMOTE,
     false_objects,
@@ -208,8 +208,13 @@ def metafiles_of(state: Snapshot) -> dict[str, bytes]:
     }
 
 
-def data_of(state: Snapshot) -> dict[str, Entry]:
-    return {rel: entry for rel, entry in state.items() if rel.startswith(("repo/data/", "repo/model.bin"))}
+def data_of(state: Snapshot) -> dict[str, tuple[str, bytes]]:
+    """Kind and content: a file that is not yet a link to its object, and so still writable, is the same data."""
+    return {
+        rel: (entry.kind, entry.content)
+        for rel, entry in state.items()
+        if rel.startswith(("repo/data/", "repo/model.bin"))
+    }
 
 
 @named(CASES)
