@@ -79,6 +79,17 @@ def test_several_paths_inside_one_directory_are_checked_out_together(project: Pr
     assert project.kist("status").out == "Data and pipelines are up to date.\n"
 
 
+def test_a_link_to_a_folder_is_refused_and_nothing_behind_it_is_touched(project: Project) -> None:
+    os.rename(project.path("data"), project.path("elsewhere"))
+    os.mkdir(project.path("elsewhere/empty"))
+    os.unlink(project.path("elsewhere/one.txt"))
+    os.symlink("elsewhere", project.path("data"))
+    answer = project.try_kist("checkout", "data")
+    assert (answer.code, answer.out) == (255, "")
+    assert f"cannot write below '{project.path('data')}': it is a symbolic link" in answer.err
+    assert sorted(os.listdir(project.path("elsewhere"))) == ["deep", "empty", "two.txt"]
+
+
 def test_what_is_in_the_way_stays_when_the_wanted_directory_cannot_be_had(project: Project) -> None:
     digest = next(line.split()[-1] for line in project.read("data.dvc").splitlines() if line.endswith(".dir"))
     os.unlink(project.path(f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}"))

@@ -209,3 +209,38 @@ def test_the_history_of_runs_goes_along(project: Project, tmp_path: Path) -> Non
 def test_a_remote_is_not_copied_to_itself(project: Project) -> None:
     answer = project.try_kist("remote", "copy", "store", "store")
     assert answer.code == 255 and "cannot copy 'store' to 'store'" in answer.err
+
+
+# The text for people
+
+
+def test_the_first_push_into_an_empty_folder_leaves_a_text_once(project: Project, tmp_path: Path) -> None:
+    text = tmp_path / "store/README-kist.md"
+    assert "called by the md5 of its bytes" in text.read_text()
+    text.write_text("mine")
+    project.write({"sub/table.csv": "changed\n"})
+    project.kist("add", "--quiet", "sub/table.csv")
+    project.kist("push", "--quiet")
+    assert text.read_text() == "mine"
+    text.unlink()
+    project.kist("push", "--quiet", "-A")
+    assert not text.exists()
+    assert listed(project)["unneeded"] == {"objects": 0, "bytes": 0}
+    assert project.kist("fsck", "-c").code == 0
+
+
+def test_a_folder_that_holds_something_gets_no_text(template: Project, tmp_path: Path) -> None:
+    project = copy_of(template, tmp_path)
+    os.makedirs(tmp_path / "store")
+    (tmp_path / "store/mine.txt").write_text("mine")
+    project.kist("push", "--quiet")
+    assert sorted(os.listdir(tmp_path / "store")) == ["files", "mine.txt"]
+
+
+def test_a_service_without_listing_gets_no_text(project: Project, tmp_path: Path) -> None:
+    os.makedirs(tmp_path / "served")
+    with WebServer(str(tmp_path / "served")) as server:
+        project.kist("remote", "add", "--quiet", "web", server.url)
+        project.kist("remote", "modify", "web", "method", "PUT")
+        project.kist("push", "--quiet", "-r", "web")
+    assert os.listdir(tmp_path / "served") == ["files"]

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from .helpers import Beside, Case, case, commit, delete, dvc, make_folder, rename, tool, write
+from .helpers import (
+    Beside,
+    Case,
+    absolute_remote,
+    append,
+    case,
+    commit,
+    delete,
+    dvc,
+    git,
+    make_folder,
+    rename,
+    tool,
+    write,
+)
 
 
 def _compared(arguments: str, *, cwd: str = "repo") -> tuple[object, ...]:
@@ -36,7 +50,44 @@ STATES = (
     _seen("a new output", "tracked", write("n.txt", "n"), dvc("add n.txt")),
     _seen("a removed output", "tracked", dvc("remove file.txt.dvc")),
     _seen("a file that became a folder", "tracked", delete("file.txt"), write("file.txt/x", "x")),
+    _seen("a folder that became a file", "tracked", delete("data"), write("data", "x")),
+    _seen(
+        "members that changed their kind",
+        "tracked",
+        delete("data/a.txt", "data/sub"),
+        write("data/a.txt/x", "x"),
+        write("data/sub", "s"),
+    ),
     _seen("the cache lost", "tracked", delete(".dvc/cache")),
+    _seen("the cache and the data lost", "tracked", delete(".dvc/cache", "data")),
+    _seen(
+        "a metafile without hash",
+        "tracked",
+        write("file.txt.dvc", "outs:\n- path: file.txt\n"),
+        write("data.dvc", "outs:\n- path: data\n"),
+    ),
+    _seen(
+        "a committed metafile without hash",
+        "tracked",
+        write("file.txt.dvc", "outs:\n- path: file.txt\n"),
+        write("data.dvc", "outs:\n- path: data\n"),
+        commit("without hash"),
+        delete("file.txt"),
+    ),
+    _seen(
+        "data that is not cached",
+        "tracked",
+        append("data.dvc", "  cache: false\n"),
+        commit("not cached"),
+        write("data/n", "n"),
+    ),
+    _seen(
+        "data from an address that was not downloaded",
+        "storage",
+        write("other/q", "q", cwd="."),
+        dvc("import-url --no-download ../other/q q"),
+        commit("import"),
+    ),
     _seen("a pipeline's output", "pipeline", write("model", "2")),
     _seen("2.x data", "legacy", write("table.csv", "x"), write("data/n", "n")),
 )
@@ -48,6 +99,20 @@ REVISIONS = (
     _seen("a branch", "two versions", arguments="old main"),
     _seen("a revision before the repository", "two versions", arguments="HEAD~4 HEAD"),
     _seen("a clone without data", "clone", arguments="v1 v2", cwd="clone"),
+    _seen(
+        "manifests on the remote alone",
+        "two versions",
+        absolute_remote(),
+        delete(".dvc/cache"),
+        arguments="v1 v2",
+    ),
+    _seen(
+        "manifests on the remote alone, and the workspace",
+        "two versions",
+        absolute_remote(),
+        delete(".dvc/cache"),
+        arguments="v1",
+    ),
     case(
         "a clone, --hide-missing", "clone", tool("diff --hide-missing --json", stdout="as JSON", cwd="clone")
     ),
@@ -77,6 +142,57 @@ REVISIONS = (
     ),
     case(
         "--targets with an unknown path", "two versions", tool("diff v1 v2 --json --targets nope", code=255)
+    ),
+    case(
+        "--targets of every kind",
+        "two versions",
+        *(
+            tool(f"diff v1 v2 --json --targets {targets}", stdout="as JSON")
+            for targets in ("data/new.txt", "data/sub/c.txt", "data/", "data.dvc", "exec.sh", "data/nope")
+        ),
+        tool("diff v1 --json --targets a.txt ../file.txt", cwd="repo/data", stdout="as JSON"),
+        tool("diff v1 v2 --targets readme.md", code=255),
+        tool("diff v1 v2 --targets data nope", code=255),
+        tool("diff v1 v2 --targets ..", code=255),
+    ),
+    case(
+        "--targets of what the cache lost",
+        "two versions",
+        delete(".dvc/cache"),
+        tool("diff --json --targets data/a.txt", stdout="as JSON"),
+        tool("diff v1 v2 --json --targets data", stdout="as JSON"),
+    ),
+    case(
+        "without any commit",
+        "nothing",
+        git("init -q"),
+        dvc("init"),
+        write("f", "f"),
+        dvc("add f"),
+        *_compared(""),
+        *_compared("HEAD HEAD"),
+        tool("diff --md", stdout="exact"),
+        tool("diff nope --targets nope"),
+    ),
+    case("--md of nothing", "two versions", tool("diff --md", stdout="exact"), tool("diff --md --show-hash")),
+    case(
+        "a damaged metafile",
+        "two versions",
+        write("file.txt.dvc", "outs: [\n"),
+        tool("diff --json", code=1),
+        tool("diff v1 v2 --json", stdout="as JSON"),
+        commit("damaged"),
+        git("checkout -q v1 -- file.txt.dvc"),
+        tool("diff --json", code=1),
+        tool("diff v1 --json", stdout="as JSON"),
+        tool("diff v1 HEAD", code=1),
+    ),
+    case(
+        "an empty metafile in a revision",
+        "two versions",
+        write("file.txt.dvc", ""),
+        commit("emptied"),
+        tool("diff v1 HEAD --json", stdout="as JSON"),
     ),
     case("--md", "two versions", tool("diff v1 v2 --md", stdout="exact")),
     case("--md --show-hash", "two versions", tool("diff v1 v2 --md --show-hash", stdout="exact")),

@@ -267,6 +267,7 @@ METAFILES = {
     "outs is text": b"outs: model.bin\n",
     "md5 is a list": b"outs:\n- md5: [1, 2]\n  path: model.bin\n",
     "path is missing": b"outs:\n- md5: d3b07384d113edec49eaa6238ad5ff00\n",
+    "md5 is missing": b"outs:\n- path: model.bin\n",
 }
 
 
@@ -277,7 +278,10 @@ def test_a_damaged_metafile_is_reported_and_the_workspace_stays(arena: Arena, ki
     for command in (("status",), ("checkout",), ("push",), ("pull",)):
         result = arena.kist(*command)
         assert not result.crashed()
-        if kind != "empty":
+        if kind == "md5 is missing":  # as DVC has it, data that was not stored yet: nothing to push
+            assert result.status == 0 if command[0] in ("status", "push") else result.status != 0, command
+            assert "model.bin" in result.out + result.err or command == ("push",)
+        else:
             assert result.status != 0, command
             assert "model.bin.dvc" in result.err, command
         assert read(arena.path("model.bin")) == worlds.V2["model.bin"], command

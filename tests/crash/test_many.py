@@ -33,6 +33,7 @@ from .invariants import (
     is_lasting,
     lost_data,
     objects,
+    stray_names,
     torn_manifests,
     unbacked_metafiles,
 )
@@ -207,6 +208,23 @@ def test_a_kill_at_a_random_time_of_the_command_alone_loses_nothing(arena: Arena
         found = complaints(World(arena.snapshot(), old, new), case)
         problems += [f"after {seconds} s: {line}" for line in found + repair(arena, case, new)]
     assert not problems, "\n".join(problems[:20])
+
+
+@by_case
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_ends_with_its_workers_and_leaves_no_temporary(
+    arena: Arena, case: Many, number: signal.Signals
+) -> None:
+    """F8. As the terminal does it, all processes get the signal; the command alone says something."""
+    old, new, log = prepared(arena, case)
+    call = random.Random(number).choice(log[len(log) // 4 : len(log) * 3 // 4]).call
+    result = arena.run((*KIST, *case.argv), switches=Switches(kill_at=call, signal=number))
+    assert result.status == 128 + number, result
+    assert len(result.err.strip().splitlines()) <= 2
+    assert not result.crashed()
+    world = World(arena.snapshot(), old, new)
+    assert complaints(world, case) + stray_names(world) == []
+    assert repair(arena, case, new) == []
 
 
 def alarmed(arena: Arena, argv: tuple[str, ...], seconds: float) -> Result:

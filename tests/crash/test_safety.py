@@ -50,7 +50,9 @@ def test_an_untracked_file_in_a_tracked_folder_is_kept(arena: Arena, command: st
     worlds.two_versions(arena)
     arena.must("push", "-q")
     arena.write("data/notes/mine.txt", b"mine")
-    arena.kist(command)
+    result = arena.kist(command)
+    assert result.status != 0
+    assert "data/notes/mine.txt" in result.err
     assert read(arena.path("data/notes/mine.txt")) == b"mine"
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from kist.formats.manifest import Tree
+
 
 class Changed(NamedTuple):
     """One difference. `old` and `new` are ids; `path` and `new_path` differ only for a renamed file."""
@@ -33,7 +35,7 @@ def compare_entries(
     """Returns how `new` differs from `old`.
 
     Args:
-        old, new: path -> id; what is the same on both sides may be left out of both.
+        old, new: path -> id; what is the same on both sides may be left out of both. "" is an id that is not known.
         find_renamed: a deleted and an added file, or directory, of the same content are one renamed.
     """
     added = {path: oid for path, oid in new.items() if path not in old}
@@ -48,7 +50,7 @@ def compare_entries(
             by_oid.setdefault(added[path], []).append(path)
         for path in sorted(deleted):
             targets = by_oid.get(deleted[path])
-            if targets:
+            if targets and deleted[path]:
                 target = targets.pop()
                 renamed.append(Changed(path, deleted[path], added[target], target))
         for item in renamed:
@@ -60,3 +62,32 @@ def compare_entries(
         modified,
         renamed,
     )
+
+
+def compare_trees(old: Tree, new: Tree) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns what only the old and what only the new tree has: relative path -> id.
+
+    A folder that is the same in both costs one comparison of its columns.
+    """
+    first: dict[str, str] = {}
+    second: dict[str, str] = {}
+    for path in old.folders.keys() | new.folders.keys():
+        before, after = old.folders.get(path), new.folders.get(path)
+        if before == after:
+            continue
+        gone = dict(Tree({path: before}).files()) if before is not None else {}
+        came = dict(Tree({path: after}).files()) if after is not None else {}
+        first.update({relpath: oid for relpath, oid in gone.items() if came.get(relpath) != oid})
+        second.update({relpath: oid for relpath, oid in came.items() if gone.get(relpath) != oid})
+    return first, second
+
+
+def folders_above(paths: Mapping[str, str]) -> set[str]:
+    """Returns each folder that a path lies in, at any depth."""
+    found: set[str] = set()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found

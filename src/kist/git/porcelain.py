@@ -28,6 +28,7 @@ _IN_PROGRESS = (
     ("CHERRY_PICK_HEAD", "cherry-pick"),
     ("REVERT_HEAD", "revert"),
 )
+_IDENTITY = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
 _UNMERGED = frozenset({"DD", "AU", "UD", "UA", "DU", "AA", "UU"})
 
 
@@ -83,6 +84,7 @@ class Porcelain:
     def __init__(self, repository: GitRepository, environ: Mapping[str, str], *, inside: str) -> None:
         """Args: environ: the person's environment. inside: name of our command, for hooks."""
         self._repository = repository
+        self._environ = environ
         self._git = GitProgram(repository.top, environ)
         self._extra = {INSIDE: inside}
         self.said: list[str] = []
@@ -125,14 +127,16 @@ class Porcelain:
 
     def check_identity(self) -> None:
         """Raises IdentityMissingError if git would refuse to commit for want of a name or address."""
-        for variable in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"):
-            said = self._git.run_as_typed(["var", variable], extra={})
-            if said.status != 0:
-                raise IdentityMissingError(
-                    "cannot commit: Git does not know your name and address",
-                    hint="git config --global user.name 'Your Name' && "
-                    "git config --global user.email you@example.com",
-                )
+        if all(self._environ.get(name) for name in _IDENTITY):
+            return
+        # The author is the same person, but for rare settings, with which git itself refuses later.
+        said = self._git.run_as_typed(["var", "GIT_COMMITTER_IDENT"], extra={})
+        if said.status != 0:
+            raise IdentityMissingError(
+                "cannot commit: Git does not know your name and address",
+                hint="git config --global user.name 'Your Name' && "
+                "git config --global user.email you@example.com",
+            )
 
     def check_name(self, name: str, kind: str) -> None:
         """Raises BadTagNameError if `name` is none for a tag ("tags") or a branch ("heads")."""

@@ -20,7 +20,7 @@ from kist.formats.metafile import parse_metafile, with_checksum
 from kist.formats.records import MD5, Digest, Metafile, Output
 from kist.repo import placed
 from kist.repo.collect import Out, Stage, WorkspaceSource, collect
-from kist.repo.data import look_at, refuse_symlinked_parents, wanted_tree
+from kist.repo.data import Look, look_at, refuse_symlinked_parents, wanted_tree
 from kist.repo.metafiles import Changes, read_bytes
 from kist.repo.targets import Selected, all_outputs
 from kist.repo.tracking import Tracked, store_paths, updated_output
@@ -120,11 +120,13 @@ def store_targets(
     options: AddOptions,
     *,
     in_turn: bool = False,
+    looks: Mapping[str, Look] | None = None,
 ) -> StoredTargets:
     """Stores paths, relative to the root, as they are now; the caller holds the lock and then calls `record`.
 
     Args:
         stages: all of the workspace.
+        looks: how some of the paths looked a moment ago.
         in_turn: store the targets before one that is not there, and hand back the error; else nothing is stored.
 
     Raises: as `add`.
@@ -140,7 +142,11 @@ def store_targets(
     failure: KistError | None = obstacle
     whole = [work for work in works if not work.inner]
     stored = store_paths(
-        repository, [work.path for work in whole], to_cache=options.to_cache, relink=options.relink
+        repository,
+        [work.path for work in whole],
+        to_cache=options.to_cache,
+        relink=options.relink,
+        looks=looks,
     )
     of_whole = dict(zip([work.path for work in whole], stored, strict=True))
     metafiles: dict[str, Metafile] = {}

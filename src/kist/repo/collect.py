@@ -39,7 +39,7 @@ class Out(NamedTuple):
         path: relative to the repository's root; for outputs elsewhere (old, external) as written.
         stage: address of its stage.
         output: what the metafile says.
-        is_import: it comes from another repository or address, so that it is not pushed.
+        is_import: it comes from another repository or address.
         is_inside: the path lies in the repository.
     """
 

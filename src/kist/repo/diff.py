@@ -5,17 +5,21 @@ Reads only. Not here: layout on the screen (cli), the comparison (compare.entrie
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import functools
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from kist.compare.entries import Differences, compare_entries
+from kist.base.shell import shell_line
+from kist.compare.entries import Differences, compare_entries, folders_above
 from kist.errors import FormatError, InputError
-from kist.formats.manifest import compare_manifests, parse_manifest, render_manifest
-from kist.formats.records import LEGACY_MD5, MD5, Digest
-from kist.repo.collect import CommitSource, Stage, WorkspaceSource, collect
-from kist.repo.data import Look, algorithm_of, digest_of, look_at
-from kist.store.loose import ObjectCorruptError, ObjectMissingError
+from kist.formats.manifest import compare_manifests, member_oids, parse_manifest, render_manifest
+from kist.formats.records import Digest
+from kist.repo.collect import CommitSource, Stage, UnsafeOutputError, WorkspaceSource, collect
+from kist.repo.data import algorithm_of, digest_of, look_at
+from kist.repo.manifests import Manifests, is_object
+from kist.repo.repository import OutsideRepositoryError
+from kist.repo.targets import Selected, all_outputs
+from kist.store.presence import Presence
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
@@ -28,24 +32,54 @@ class NothingToCompareError(InputError):
 
 
 class DiffTargetMissingError(InputError):
-    """A target of `diff` is tracked in neither version."""
+    """A target of `diff` is tracked in neither version. Exit 255, as DVC."""
 
     code = "diff-target-missing"
+    exit_code = 255
+
+
+class DamagedRevisionError(FormatError):
+    """A metafile of a revision cannot be understood. Compare with another revision, or mend it and commit."""
+
+    code = "damaged-revision"
 
 
 class DiffResult(NamedTuple):
-    """The differences, and for a comparison with the workspace what of the old version the cache does not have."""
+    """The differences, and for a comparison with the workspace what of the old version the cache does not have.
+
+    Attributes:
+        differences: an id is None on the side that lacks the path, and "" where its metafile says none.
+        not_in_cache: (path, id) pairs; None between two revisions.
+    """
 
     differences: Differences
-    not_in_cache: list[tuple[str, str]]
-    is_with_workspace: bool
+    not_in_cache: list[tuple[str, str]] | None
 
 
 class _Entry(NamedTuple):
-    """One output of a version: its id, and where it is a directory its manifest if that can be read."""
+    """One output of a version.
 
-    digest: Digest
+    Attributes:
+        manifest: of a directory, where it can be had.
+        folders: relative paths of folders that are there, empty ones too; only of the workspace.
+    """
+
+    digest: Digest | None
     manifest: bytes | None
+    folders: Collection[str] = ()
+
+    @property
+    def oid(self) -> str:
+        """The content id; "" where there is none."""
+        return self.digest.value if self.digest is not None else ""
+
+    @property
+    def is_dir(self) -> bool:
+        """Says whether it is known to be a directory."""
+        return self.digest is not None and self.digest.is_dir
+
+
+_NOTHING = DiffResult(Differences([], [], [], []), [])
 
 
 def diff(
@@ -53,98 +87,150 @@ def diff(
     old: str,
     new: str | None,
     targets: Sequence[str] = (),
-    *,
-    hide_missing: bool = False,
 ) -> DiffResult:
     """Returns how tracked data differs.
 
     Args:
-        old, new: revisions; None is the workspace.
+        old, new: revisions; None is the workspace. Without any commit nothing differs, whatever they are, as in DVC.
         targets: only these paths.
-        hide_missing: leave out what the cache does not have.
 
-    Raises: NothingToCompareError, RevisionMissingError, DiffTargetMissingError, OSError.
+    Raises: NothingToCompareError, RevisionMissingError, DamagedRevisionError, DiffTargetMissingError, OSError.
     """
     if repository.git is None:
         raise NothingToCompareError(
             "cannot compare revisions: there is no Git repository",
             hint="kist status",
         )
-    before = _of_commit(repository, old) if repository.git.has_commits() or old != "HEAD" else {}
-    after = _of_workspace(repository) if new is None else _of_commit(repository, new)
-    wanted = [repository.rel(target) for target in targets]
-    first, second = _differing(before, after)
+    if not repository.git.has_commits():
+        return _NOTHING
+    manifests = Manifests(repository)
+    past = tracked_outputs(stages_of_commit(repository, old))
+    present = collect(WorkspaceSource(repository)) if new is None else stages_of_commit(repository, new)
+    items = tracked_outputs(present)
+    wanted = _wanted(repository, targets, [*past.values(), *items.values()])
     if wanted:
-        _refuse_unknown(repository, wanted, before, after)
-        first = {path: oid for path, oid in first.items() if _is_wanted(path, wanted)}
-        second = {path: oid for path, oid in second.items() if _is_wanted(path, wanted)}
-    missing = []
-    if new is None and not hide_missing:
-        missing = [item for item in _missing(repository, before) if not wanted or _is_wanted(item[0], wanted)]
-    return DiffResult(compare_entries(first, second), missing, new is None)
+        past = {path: item for path, item in past.items() if _meets(path, wanted)}
+        items = {path: item for path, item in items.items() if _meets(path, wanted)}
+    manifests.fetch(past.values(), of_revision=True)
+    if new is not None:
+        manifests.fetch(items.values(), of_revision=True)
+    elif wanted:
+        manifests.fetch(items.values())  # as DVC, which follows targets into directories
+    before = {path: _entry(manifests, recorded_digest(item)) for path, item in past.items()}
+    if new is None:
+        after = _of_workspace(repository, manifests, items)
+    else:
+        after = {path: _entry(manifests, recorded_digest(item)) for path, item in items.items()}
+    first, second, hidden = _differing(before, after)
+    differences = compare_entries(
+        *({path: oid for path, oid in side.items() if _is_wanted(path, wanted)} for side in (first, second))
+    )
+    missing = None
+    if new is None:
+        later = {path for path, item in past.items() if not is_downloaded(item)}
+        missing = [
+            (path, oid)
+            for path, oid in _missing(repository, before, later)
+            if path not in hidden and _is_wanted(path.rstrip("/"), wanted)
+        ]
+    folders = {path for path, entry in (after | before).items() if entry.is_dir}
+    return DiffResult(_with_slashes(differences, folders), missing)
 
 
-def _of_commit(repository: Repository, rev: str) -> dict[str, _Entry]:
-    stages = collect(CommitSource(repository, rev), on_damage=lambda path, error: None)
-    return {path: _entry(repository, digest) for path, digest in recorded(stages).items()}
+def stages_of_commit(repository: Repository, rev: str) -> list[Stage]:
+    """Returns the stages of a revision. An empty metafile records nothing, as in DVC: old commits stay as they are.
+
+    Raises: RevisionMissingError, DamagedRevisionError.
+    """
+    source = CommitSource(repository, rev)
+
+    def damaged(path: str, error: FormatError) -> None:
+        if (source.read(path) or b"").strip() and not isinstance(error, UnsafeOutputError):
+            raise DamagedRevisionError(
+                f"cannot use revision '{rev}': {error.message}",
+                hint=shell_line("git", "show", f"{rev}:./{path}"),
+            ) from error
+
+    return collect(source, on_damage=damaged)
 
 
-def recorded(stages: Sequence[Stage], *, only_cached: bool = False) -> dict[str, Digest]:
-    """Returns the id of each output that metafiles recorded, by path; `only_cached` leaves `cache: false` out."""
+def tracked_outputs(stages: Sequence[Stage]) -> dict[str, Selected]:
+    """Returns the outputs that the cache is to hold, by path; of two stages with one output the later one's."""
     return {
-        out.path: out.output.digest
-        for stage in stages
-        for out in stage.outs
-        if out.is_inside
-        and (out.output.use_cache or not only_cached)
-        and out.output.digest is not None
-        and out.output.digest.algorithm in (MD5, LEGACY_MD5)
+        item.out.path: item
+        for item in all_outputs(stages)
+        if item.out.is_inside and item.out.output.use_cache
     }
 
 
-def _entry(repository: Repository, digest: Digest) -> _Entry:
-    if not digest.is_dir:
-        return _Entry(digest, None)
-    try:
-        return _Entry(digest, repository.store_for(digest.algorithm).read(digest.value))
-    except (ObjectMissingError, ObjectCorruptError):
-        return _Entry(digest, None)
+def recorded_digest(item: Selected) -> Digest | None:
+    """Returns the id that a metafile recorded; of data that was imported without download its source's."""
+    metafile = item.stage.metafile
+    if metafile is not None and not is_downloaded(item):
+        return metafile.deps[0].digest
+    return item.out.output.digest
 
 
-def _of_workspace(repository: Repository) -> dict[str, _Entry]:
-    outs = [out for stage in collect(WorkspaceSource(repository)) for out in stage.outs if out.is_inside]
-    looks = look_at(repository, [(out.path, algorithm_of(out.output.digest)) for out in outs])
+def is_downloaded(item: Selected) -> bool:
+    """Says whether data was taken in; it was not by `import-url --no-download`."""
+    return item.out.output.digest is not None or not item.stage.is_import
+
+
+def _entry(manifests: Manifests, digest: Digest | None) -> _Entry:
+    is_known = digest is not None and digest.is_dir and is_object(digest)
+    return _Entry(digest, manifests.read(digest) if is_known and digest is not None else None)
+
+
+def _of_workspace(
+    repository: Repository, manifests: Manifests, items: dict[str, Selected]
+) -> dict[str, _Entry]:
+    algorithms = {path: _algorithm(item) for path, item in items.items()}
     found = {}
-    for out, look in zip(outs, looks, strict=True):
-        digest = digest_of(repository, look, algorithm=algorithm_of(out.output.digest))
-        if digest is not None and look.snapshot is not None:
-            found[out.path] = _Entry(digest, _present_manifest(repository, look, digest))
+    for look in look_at(repository, list(algorithms.items())):
+        digest = digest_of(repository, look, algorithm=algorithms[look.path])
+        if digest is None or look.snapshot is None:
+            continue
+        entry = _entry(manifests, digest)
+        if digest.is_dir and entry.manifest is None:
+            entry = _Entry(digest, render_manifest(look.snapshot.tree()))
+        found[look.path] = entry._replace(folders=look.snapshot.folders.keys())
     return found
 
 
-def _present_manifest(repository: Repository, look: Look, digest: Digest) -> bytes | None:
-    if not digest.is_dir or look.snapshot is None:
-        return None
-    entry = _entry(repository, digest)
-    return entry.manifest if entry.manifest is not None else render_manifest(look.snapshot.tree())
+def _algorithm(item: Selected) -> str:
+    return algorithm_of(recorded_digest(item))
 
 
-def _differing(before: dict[str, _Entry], after: dict[str, _Entry]) -> tuple[dict[str, str], dict[str, str]]:
-    """Returns path -> id of everything that is not the same on both sides; directories' own paths end in "/"."""
+def _differing(
+    before: dict[str, _Entry], after: dict[str, _Entry]
+) -> tuple[dict[str, str], dict[str, str], set[str]]:
+    """Returns path -> id of everything that is not the same on both sides, and what is not named.
+
+    Where a file became a folder, or a folder a file, only the files in the folder are named, as in DVC.
+    """
     first: dict[str, str] = {}
     second: dict[str, str] = {}
+    hidden: set[str] = set()
     for path in before.keys() | after.keys():
         old, new = before.get(path), after.get(path)
         if old is not None and new is not None and old.digest == new.digest:
             continue
         if old is not None:
-            first[path + "/" if old.digest.is_dir else path] = old.digest.value
+            first[path] = old.oid
         if new is not None:
-            second[path + "/" if new.digest.is_dir else path] = new.digest.value
+            second[path] = new.oid
         gone, came = _differing_members(old, new, path)
+        if gone:
+            folders = folders_above(came).union(new.folders if new is not None else ())
+            hidden.update(f"{path}/{relpath}" for relpath in folders & gone.keys())
+        if gone and came:
+            hidden.update(f"{path}/{relpath}" for relpath in folders_above(gone) & came.keys())
         first.update({f"{path}/{relpath}": oid for relpath, oid in gone.items()})
         second.update({f"{path}/{relpath}": oid for relpath, oid in came.items()})
-    return first, second
+    for path in hidden:
+        first.pop(path, None)
+        second.pop(path, None)
+    return first, second, hidden
 
 
 def _differing_members(
@@ -152,7 +238,7 @@ def _differing_members(
 ) -> tuple[dict[str, str], dict[str, str]]:
     before = old.manifest if old is not None else None
     after = new.manifest if new is not None else None
-    is_unknown = any(side is not None and side.digest.is_dir and side.manifest is None for side in (old, new))
+    is_unknown = any(side is not None and side.is_dir and side.manifest is None for side in (old, new))
     if is_unknown and old is not None and new is not None:
         return {}, {}  # without its manifest nobody knows what was in a directory
     try:
@@ -161,47 +247,85 @@ def _differing_members(
         return {}, {}
 
 
-def _is_wanted(path: str, wanted: Sequence[str]) -> bool:
-    return any(path == one or path == one + "/" or path.startswith(one + "/") for one in wanted)
+def _with_slashes(found: Differences, folders: set[str]) -> Differences:
+    """Returns the differences with "/" after the paths of directories; what changed its kind is shown as it was."""
 
+    def shown(path: str) -> str:
+        return path + "/" if path in folders else path
 
-def _refuse_unknown(
-    repository: Repository, wanted: Sequence[str], before: dict[str, _Entry], after: dict[str, _Entry]
-) -> None:
-    known = before.keys() | after.keys()
-    for one in wanted:
-        is_known = any(
-            path == one or path.startswith(one + "/") or one.startswith(path + "/") for path in known
+    return Differences(
+        *(
+            [
+                item._replace(
+                    path=shown(item.path),
+                    new_path=None if item.new_path is None else shown(item.new_path),
+                )
+                for item in items
+            ]
+            for items in found
         )
-        if not is_known and not os.path.lexists(repository.abspath(one)):
+    )
+
+
+def _wanted(repository: Repository, targets: Sequence[str], items: Sequence[Selected]) -> list[str]:
+    """Returns what the targets mean, relative to the root: a metafile its outputs, a path itself.
+
+    Raises: DiffTargetMissingError.
+    """
+    found: list[str] = []
+    for target in targets:
+        try:
+            path = repository.rel(target)
+        except OutsideRepositoryError as error:
+            raise DiffTargetMissingError(error.message, hint=error.hint) from error
+        outputs = [item.out.path for item in items if item.stage.file == path and item.stage.name is None]
+        if not outputs and not any(_meets(item.out.path, [path]) for item in items):
             raise DiffTargetMissingError(
-                f"cannot compare '{repository.shown(one)}': it is tracked in neither version",
-                hint="kist list . -R",
+                f"cannot compare '{repository.shown(path)}': it is tracked in neither version",
+                hint="kist list . -R --dvc-only",
             )
+        found += outputs or [path]
+    return found
 
 
-def _missing(repository: Repository, before: dict[str, _Entry]) -> list[tuple[str, str]]:
-    """Returns (path, id) of everything in a version that the cache does not have."""
-    by_algorithm: dict[str, dict[str, set[str]]] = {}
-    pairs: list[tuple[str, str, str]] = []
-    for path, entry in before.items():
-        kind = entry.digest.algorithm
-        pairs.append((path + "/" if entry.digest.is_dir else path, entry.digest.value, kind))
-        store = repository.store_for(kind)
-        if entry.manifest is not None and not repository.presence(store).has_all(
-            entry.digest.value,
-            lambda data=entry.manifest: _members(data),  # type: ignore[misc]
-        ):
-            tree = parse_manifest(entry.manifest, name=path)
-            pairs += [(f"{path}/{relpath}", oid, kind) for relpath, oid in tree.files()]
-    for path, oid, kind in pairs:
-        by_algorithm.setdefault(kind, {}).setdefault(oid, set()).add(path)
+def _meets(path: str, wanted: Sequence[str]) -> bool:
+    """Says whether a target names `path`, something in it, or a folder around it."""
+    return _is_wanted(path, wanted) or any(one.startswith(path + "/") for one in wanted)
+
+
+def _is_wanted(path: str, wanted: Sequence[str]) -> bool:
+    """Says whether a target names `path` or a folder around it; without targets everything is wanted."""
+    return not wanted or any(not one or path == one or path.startswith(one + "/") for one in wanted)
+
+
+def _missing(
+    repository: Repository, before: Mapping[str, _Entry], later: Container[str]
+) -> list[tuple[str, str]]:
+    """Returns (path, id) of everything in a version that the cache does not have.
+
+    Args: later: what was imported without download; the cache never has it.
+    """
+    pairs: dict[str, list[tuple[str, str]]] = {}
     lacking: list[tuple[str, str]] = []
-    for kind, paths in by_algorithm.items():
-        for oid in repository.store_for(kind).missing(set(paths)):
-            lacking += [(path, oid) for path in paths[oid]]
+    presences: dict[str, Presence] = {}
+    for path, entry in before.items():
+        if entry.digest is None or not is_object(entry.digest):
+            continue
+        kind, oid = entry.digest
+        if path in later:
+            lacking.append((path, oid))
+            continue
+        named = pairs.setdefault(kind, [])
+        named.append((path + "/" if entry.is_dir else path, oid))
+        manifest = entry.manifest
+        if manifest is None:
+            continue
+        presence = presences.setdefault(kind, repository.presence(repository.store_for(kind)))
+        if not presence.has_all(oid, functools.partial(member_oids, manifest, name=oid)):
+            named += [
+                (f"{path}/{relpath}", one) for relpath, one in parse_manifest(manifest, name=oid).files()
+            ]
+    for kind, named in pairs.items():
+        missing = repository.store_for(kind).missing({oid for _, oid in named})
+        lacking += [(path, oid) for path, oid in named if oid in missing]
     return sorted(lacking)
-
-
-def _members(manifest: bytes) -> set[str]:
-    return parse_manifest(manifest, name="manifest").oids()

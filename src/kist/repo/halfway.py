@@ -34,6 +34,11 @@ def under_way(repository: Repository, paths: Collection[str]) -> Iterator[None]:
         finished(repository, paths)
 
 
+def may_be_unfinished(repository: Repository) -> bool:
+    """Says whether a checkout was left half made; one look at the disk."""
+    return os.path.lexists(_file(repository))
+
+
 def unfinished(repository: Repository) -> list[str]:
     """Returns the paths whose checkout did not end, sorted."""
     import json  # only where something is checked out
@@ -48,7 +53,7 @@ def unfinished(repository: Repository) -> list[str]:
 
 def finished(repository: Repository, paths: Collection[str]) -> None:
     """Forgets paths, and what is below them: they are as they are to be."""
-    if not os.path.lexists(_file(repository)):
+    if not may_be_unfinished(repository):
         return
     before = unfinished(repository)
     after = {path for path in before if not any(path == one or path.startswith(one + "/") for one in paths)}

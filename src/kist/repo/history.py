@@ -14,9 +14,9 @@ from kist.errors import FormatError
 from kist.formats.manifest import member_oids
 from kist.formats.records import LEGACY_MD5, MD5, Output
 from kist.git.repository import CommitChange, CommitWords, GitRepository
+from kist.repo.beside_git import need_git, offset_of
 from kist.repo.collect import LOCK_FILE, METAFILE_SUFFIXES, PIPELINE_FILE, CommitSource, Out, read_stages
 from kist.repo.counting import Counter, Tally, total
-from kist.repo.moving import need_git, offset_of
 from kist.repo.transfers import open_remote
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kist.base import atomic
+from kist.repo import halfway
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
@@ -126,6 +127,11 @@ def remove_journal(repository: Repository) -> None:
     except IsADirectoryError:
         os.rename(path, os.path.join(os.path.dirname(path), atomic.temp_name()))
     atomic.sync_directory(os.path.dirname(path))
+
+
+def may_be_interrupted(repository: Repository) -> bool:
+    """Says whether there is something for `recover` to look at; two looks at the disk."""
+    return os.path.lexists(journal_path(repository)) or halfway.may_be_unfinished(repository)
 
 
 def settle_journal(repository: Repository) -> None:

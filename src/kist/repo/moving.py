@@ -10,12 +10,12 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base.shell import shell_line
-from kist.errors import FormatError, InputError, MissingError, UnsavedError
+from kist.errors import FormatError, MissingError, UnsavedError
 from kist.formats.manifest import Tree
 from kist.formats.records import Digest
-from kist.git.porcelain import Porcelain
 from kist.git.repository import GitRepository, PathStatus
 from kist.repo import placed
+from kist.repo.beside_git import inside, listed
 from kist.repo.checkout import CheckoutOptions, can_check_out, quick_plan
 from kist.repo.collect import METAFILE_SUFFIXES, CommitSource, Stage, WorkspaceSource, collect
 from kist.repo.data import Look, algorithm_of, digest_of, is_as_recorded, look_at, readable_tree
@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 
 _NO_FILE = "."
 """A path inside of a directory that no manifest may hold: fetching it brings the manifest alone."""
-
-
-class NoGitError(InputError):
-    """The command moves data and Git together, and there is no Git repository."""
-
-    code = "no-git-repository"
 
 
 class WouldLoseError(UnsavedError):
@@ -87,31 +81,6 @@ class Move(NamedTuple):
     items: list[Selected]
     left_alone: list[str]
     lost: list[str]
-
-
-def need_git(repository: Repository, command: str) -> GitRepository:
-    """Returns the Git repository around this one.
-
-    Raises: NoGitError.
-    """
-    git = repository.git
-    if git is None:
-        raise NoGitError(
-            f"cannot {command}: there is no Git repository here",
-            hint="make one with `git init`; if `core.no_scm` is set, also run `kist config core.no_scm false`",
-        )
-    return git
-
-
-def offset_of(repository: Repository, git: GitRepository) -> str:
-    """Returns the way from the top of Git's tree to our root, "" or ending in "/"."""
-    offset = os.path.relpath(repository.root, git.top).replace(os.sep, "/")
-    return "" if offset == "." else offset + "/"
-
-
-def inside(paths: Collection[str], offset: str) -> list[str]:
-    """Returns those of Git's paths that lie in our root, relative to it."""
-    return [path[len(offset) :] for path in paths if path.startswith(offset)]
 
 
 def here(repository: Repository) -> Side:
@@ -300,12 +269,6 @@ def refuse_losses(
     )
 
 
-def listed(paths: Sequence[str], most: int = 5) -> str:
-    """Returns paths in quotes, the first few and how many more."""
-    more = f" and {len(paths) - most} more" if len(paths) > most else ""
-    return ", ".join(f"'{path}'" for path in paths[:most]) + more
-
-
 def fetch_for(repository: Repository, items: Sequence[Selected], ways: Ways) -> TransferResult:
     """Fetches what the cache lacks of outputs; nothing else changes.
 
@@ -365,9 +328,3 @@ def before_git_moves(repository: Repository, now: Side) -> None:
         [item.out.path for item in now.items if os.path.lexists(repository.abspath(item.out.path))],
     )
     repository.index.flush()
-
-
-def told(git: Porcelain) -> list[str]:
-    """Returns what git and its hooks wrote so far, as lines, and forgets it."""
-    taken, git.said = git.said, []
-    return [line for text in taken for line in text.splitlines()]

@@ -16,10 +16,10 @@ from kist.git.leftovers import edits, remove_dead_locks, undo, wait_for_orphans
 from kist.git.porcelain import Place, Porcelain, short
 from kist.git.repository import GitRepository
 from kist.repo import halfway
+from kist.repo.beside_git import listed
 from kist.repo.checkout import CheckoutOptions, checkout_items
 from kist.repo.collect import WorkspaceSource, collect
 from kist.repo.journal import Journal, read_journal, remove_journal
-from kist.repo.moving import listed
 from kist.repo.pull import pull_locked
 from kist.repo.targets import all_outputs, select
 

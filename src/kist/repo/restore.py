@@ -17,12 +17,13 @@ from kist.formats.records import LEGACY_MD5, MD5, Metafile, Output
 from kist.git.porcelain import Porcelain, short
 from kist.git.repository import GitRepository
 from kist.repo.add import tracked_tree
+from kist.repo.beside_git import need_git, offset_of, told
 from kist.repo.checkout import CheckoutOptions, CheckoutResult, checkout_items
 from kist.repo.collect import CommitSource, Stage, WorkspaceSource, collect
 from kist.repo.data import current_tree, look_at, wanted_tree
 from kist.repo.journal import Journal, remove_journal, write_journal
 from kist.repo.metafiles import Changes
-from kist.repo.moving import Ways, fetch_for, need_git, noting, offset_of, refuse_losses, told, unsaved_beside
+from kist.repo.moving import Ways, fetch_for, noting, refuse_losses, unsaved_beside
 from kist.repo.recover import recover, refuse_unfinished
 from kist.repo.survey import with_part
 from kist.repo.targets import Selected, all_outputs, select

@@ -18,13 +18,12 @@ from kist.formats.records import MD5, Digest, Metafile, Output
 from kist.git.porcelain import Place, Porcelain, PushTarget, refused
 from kist.git.repository import GitRepository
 from kist.repo.add import AddOptions, StoredTargets, record, store_targets, tracked_tree
+from kist.repo.beside_git import need_git, offset_of, told
 from kist.repo.collect import CommitSource, Stage, read_stages, stage_of_metafile
 from kist.repo.counting import Counter, Tally
 from kist.repo.data import digest_of
-from kist.repo.journal import Journal, remove_journal, write_journal
+from kist.repo.journal import Journal, may_be_interrupted, remove_journal, write_journal
 from kist.repo.metafiles import Changes
-from kist.repo.moving import need_git, offset_of, told
-from kist.repo.recover import recover, refuse_unfinished
 from kist.repo.survey import (
     Survey,
     metafile_of,
@@ -35,10 +34,10 @@ from kist.repo.survey import (
     with_part,
 )
 from kist.repo.tracking import Tracked, updated_output
-from kist.repo.transfers import TransferResult, open_remote, transfer, wanted_outputs
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
+    from kist.repo.transfers import TransferResult
 
 
 class TagTakenError(InputError):
@@ -126,7 +125,10 @@ def save(repository: Repository, paths: Sequence[str], options: SaveOptions) -> 
     """
     work = _work(repository, options)
     with repository.lock():
-        refuse_unfinished(recover(repository, work.git, work.porcelain), failed="save")
+        if may_be_interrupted(repository):
+            from kist.repo.recover import recover, refuse_unfinished  # half of all modules, for a rare case
+
+            refuse_unfinished(recover(repository, work.git, work.porcelain), failed="save")
         repository.sweep_now()
         found = survey(repository, work.git, work.porcelain, paths, read=_is_tag_taken(work))
         push = _refuse(work, found)
@@ -187,6 +189,8 @@ def _refuse(work: _Work, found: Survey) -> _Push | None:
     target = porcelain.push_target(place.branch) if place.branch is not None else _tag_target(porcelain)
     has_data = bool(found.new) or any(out.output.use_cache for stage in found.stages for out in stage.outs)
     if has_data:
+        from kist.repo.transfers import open_remote  # only with --push
+
         open_remote(work.repository, None)
     return _Push(target, has_data)
 
@@ -221,10 +225,11 @@ def _commit(work: _Work, found: Survey) -> tuple[list[OutputChange], str | None,
             written.ignore(path)  # whatever wrote these metafiles may have been killed before it came to this
         record(repository, stored._replace(metafiles=changed), written)
         work.git.stage(repository.abspath(path) for path in dict.fromkeys([*written.paths, *files]))
-        if not work.porcelain.has_staged():
+        said = work.porcelain.run(["commit", "--quiet", *(["-m", message] if message else ["--no-edit"])])
+        if said.status != 0 and not work.porcelain.has_staged():
+            work.porcelain.said.pop()  # that there is nothing to commit
             remove_journal(repository)
             return [], None, None
-        said = work.porcelain.run(["commit", "--quiet", *(["-m", message] if message else ["--no-edit"])])
         if said.status != 0:
             repository.notes += told(work.porcelain)
             hint = "mend what it says, then run the same command again; what it is about is staged"
@@ -256,7 +261,10 @@ def _store(work: _Work, found: Survey) -> StoredTargets:
     paths = [*(item.out.path for item in found.changed), *found.inner, *found.new]
     if not paths:
         return StoredTargets({}, [], [], [])
-    stored = store_targets(repository, found.stages, paths, AddOptions())
+    looks = {
+        look.path: look for look in found.looks if look.snapshot is not None and look.snapshot.space == MD5
+    }
+    stored = store_targets(repository, found.stages, paths, AddOptions(), looks=looks)
     metafiles = dict(stored.metafiles)
     for item in found.changed:
         metafile = metafiles[item.stage.file]
@@ -293,10 +301,13 @@ def note_kept(repository: Repository, path: str, count: int) -> None:
 
 def _changes(work: _Work, found: Survey, changed: dict[str, Metafile]) -> list[OutputChange]:
     """Returns how outputs differ from HEAD in the metafiles that the commit brings."""
-    now: dict[str, Stage] = {stage.file: stage for stage in found.stages if stage.name is None}
-    now.update({path: stage_of_metafile(path, metafile) for path, metafile in changed.items()})
+    here: dict[str, Stage] = {stage.file: stage for stage in found.stages if stage.name is None}
+    now = here | {path: stage_of_metafile(path, metafile) for path, metafile in changed.items()}
     files = {path for path in [*changed, *found.pending, *found.staged] if path.endswith(".dvc")}
-    before = _stages_of_head(work, files)
+    # The others are in HEAD as they are here.
+    differing = files & {*found.pending, *found.staged}
+    before = {path: here[path] for path in files - differing if path in here}
+    before |= _stages_of_head(work, differing)
     return compare_stages(work.counter, before, {path: now[path] for path in files if path in now})
 
 
@@ -369,6 +380,8 @@ def _subject(porcelain: Porcelain, place: Place) -> str:
 def _pushed(work: _Work, result: SaveResult, push: _Push) -> SaveResult:
     """Pushes data, then the branch, then the tag; what fails is in the result, and nothing after it is tried."""
     if push.has_data:
+        from kist.repo.transfers import transfer, wanted_outputs  # only with --push
+
         try:
             items = wanted_outputs(work.repository, [])
             done, notes = transfer(work.repository, items, remote=None, is_push=True, jobs=None)

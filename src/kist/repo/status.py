@@ -15,11 +15,12 @@ from kist.formats.manifest import member_oids, parse_manifest
 from kist.formats.metafile import stage_checksum
 from kist.formats.records import LEGACY_MD5, MD5, Digest
 from kist.remotes.base import Remote
-from kist.repo.collect import Out, Stage
-from kist.repo.data import Look, algorithm_of, digest_of, is_as_recorded, look_at, readable_tree
-from kist.repo.targets import Selected, meant_stages, shown_stage
+from kist.repo.collect import Out, Stage, WorkspaceSource, collect
+from kist.repo.data import Look, algorithm_of, digest_of, is_as_recorded, look_at
+from kist.repo.manifests import Manifests
+from kist.repo.targets import Selected, meant_parts, shown_stage
 from kist.repo.transfers import Scope, needs_by_remote, open_remote, wanted_outputs
-from kist.store.loose import ObjectCorruptError, ObjectMissingError
+from kist.store.loose import LooseStore, ObjectCorruptError, ObjectMissingError
 from kist.store.presence import Presence
 from kist.transfer.plan import Need, part
 
@@ -44,15 +45,29 @@ def status(
 
     Raises: KistError, OSError.
     """
-    stages = meant_stages(repository, targets, with_deps=with_deps, recursive=recursive)
-    looks = _looks(repository, stages)
+    meant = meant_parts(repository, targets, with_deps=with_deps, recursive=recursive)
+    looks = _looks(repository, [stage for stage, _ in meant])
     presences: dict[str, Presence] = {}
     found: Status = {}
-    for stage in stages:
+    for stage, paths in meant:
         changes = _stage_changes(repository, stage, looks, presences, check_updates=check_updates)
+        if paths is not None:
+            changes = _of_outputs(changes, {repository.shown(path) for path in paths})
         if changes:
             found[shown_stage(repository, stage)] = changes
-    return found, len(stages)
+    return found, len(meant)
+
+
+def _of_outputs(changes: Sequence[StatusItem], paths: set[str]) -> list[StatusItem]:
+    """Returns changes without those of other outputs than `paths`."""
+    kept: list[StatusItem] = []
+    for change in changes:
+        if isinstance(change, dict) and "changed outs" in change:
+            outs = {path: state for path, state in change["changed outs"].items() if path in paths}
+            kept += [{"changed outs": outs}] if outs else []
+        else:
+            kept.append(change)
+    return kept
 
 
 def stage_status(repository: Repository, stage: Stage) -> list[StatusItem]:
@@ -190,10 +205,19 @@ def cloud_status(
 ) -> tuple[dict[str, str], list[str], list[str]]:
     """Returns path -> "new" (only here), "deleted" (only there) or "missing" (nowhere), remotes used, and notes.
 
+    Without anything tracked no remote is used, whether there is one or not.
+
     Raises: KistError, OSError.
     """
     items = wanted_outputs(repository, targets, scope=scope, with_deps=with_deps, recursive=recursive)
+    if not items and not is_anything_tracked(repository):
+        return {}, [], repository.take_notes()
     return compare_with_remotes(repository, items, remote=remote)
+
+
+def is_anything_tracked(repository: Repository) -> bool:
+    """Says whether the workspace has a metafile with a stage."""
+    return bool(collect(WorkspaceSource(repository)))
 
 
 def compare_with_remotes(
@@ -211,6 +235,7 @@ def compare_with_remotes(
         return {}, [name.name], [note] if note else []
     found: dict[str, str] = {}
     names: list[str] = []
+    manifests = Manifests(repository)
     notes = repository.take_notes()
     for name_or_default, by_algorithm in grouped.items():
         target, note = open_remote(repository, name_or_default)
@@ -220,8 +245,9 @@ def compare_with_remotes(
             store = repository.store_for(algorithm)
             presence = Presence(repository.index, store)
             needs = [need for need in needs if not _is_everywhere(need, presence, target)]
-            wanted = {oid for need in needs for oid in _oids(repository, need)}
-            here, there = wanted - store.missing(wanted), wanted - target.missing(wanted, algorithm)
+            lent = _lent(manifests, needs, store, target)
+            wanted = {oid for need in needs for oid in _oids(manifests, need)}
+            here, there = wanted - store.missing(wanted) | lent, wanted - target.missing(wanted, algorithm)
             if here == there == wanted:
                 for need in needs:
                     if need.digest.is_dir and not need.inner:
@@ -229,11 +255,28 @@ def compare_with_remotes(
                         target.note_complete(need.digest.value, algorithm, need.label)
                 continue
             for need in needs:
-                for path, oid in _named(repository, need):
+                for path, oid in _named(manifests, need):
                     word = _word(oid in here, oid in there)
                     if word is not None:
                         found[repository.shown(path)] = word
     return found, names, notes
+
+
+def _lent(manifests: Manifests, needs: Sequence[Need], store: LooseStore, remote: Remote) -> set[str]:
+    """Returns the manifests that only the remote has, after they were read from it: they tell which files to ask for.
+
+    They count as being here, as in DVC, which puts them into the cache; looking does not change it here (rule R4).
+    """
+    digests = {need.digest.value: need.digest for need in needs if need.digest.is_dir}
+    lacking = store.missing(set(digests))
+    lacking -= remote.missing(lacking, store.algorithm)
+    unknown = {oid for oid in lacking if manifests.read(digests[oid]) is None}
+    if unknown:
+        try:
+            manifests.fetch_from(remote, store.algorithm, unknown)
+        except OSError:
+            pass  # nowhere to keep them: their files stay unknown
+    return {oid for oid in lacking if manifests.read(digests[oid]) is not None}
 
 
 def _is_everywhere(need: Need, presence: Presence, remote: Remote) -> bool:
@@ -248,26 +291,25 @@ def _word(is_here: bool, is_there: bool) -> str | None:
     return "deleted" if is_there else "missing"
 
 
-def _oids(repository: Repository, need: Need) -> set[str]:
+def _oids(manifests: Manifests, need: Need) -> set[str]:
     oid = need.digest.value
-    if not need.digest.is_dir:
-        return {oid}
+    data = manifests.read(need.digest) if need.digest.is_dir else None
     try:
-        data = repository.store_for(need.digest.algorithm).read(oid)
+        if data is None:
+            return {oid}
         if need.inner:
             return {oid} | part(parse_manifest(data, name=oid), need.inner).oids()
         return {oid} | member_oids(data, name=oid)
-    except (ObjectMissingError, ObjectCorruptError, FormatError):
+    except FormatError:
         return {oid}
 
 
-def _named(repository: Repository, need: Need) -> list[tuple[str, str]]:
+def _named(manifests: Manifests, need: Need) -> list[tuple[str, str]]:
     """Returns (path, object id) of everything that a need stands for."""
     top = need.label[: -len(need.inner) - 1] if need.inner else need.label
     pairs = [(top, need.digest.value)]
-    if need.digest.is_dir:
-        tree = readable_tree(repository.store_for(need.digest.algorithm), need.digest, "")
-        if tree is not None:
-            chosen = part(tree, need.inner) if need.inner else tree
-            pairs += [(f"{top}/{relpath}", oid) for relpath, oid in chosen.files()]
+    tree = manifests.tree(need.digest)
+    if tree is not None:
+        chosen = part(tree, need.inner) if need.inner else tree
+        pairs += [(f"{top}/{relpath}", oid) for relpath, oid in chosen.files()]
     return pairs

@@ -17,10 +17,10 @@ from kist.formats.manifest import Tree, compare_manifests, parse_manifest, rende
 from kist.formats.records import MD5, Digest, Metafile
 from kist.git.porcelain import Porcelain
 from kist.git.repository import GitRepository, PathStatus
+from kist.repo.beside_git import inside, listed, offset_of
 from kist.repo.collect import LOCK_FILE, OLD_FILE, PIPELINE_FILE, Stage, WorkspaceSource, collect
 from kist.repo.counting import Counter
 from kist.repo.data import Look, algorithm_of, look_at
-from kist.repo.moving import inside, listed, offset_of
 from kist.repo.status import out_state
 from kist.repo.targets import Selected, all_outputs
 from kist.store.presence import Presence
@@ -149,7 +149,9 @@ def _refuse_conflicts(repository: Repository, git: GitRepository, changes: Itera
 def _wish(repository: Repository, git: GitRepository, stages: Sequence[Stage], rels: Sequence[str]) -> _Wish:
     wish = _Wish(not rels, [], [], [], [])
     outputs = [item for item in all_outputs(stages) if item.out.is_inside]
-    tracked = git.is_tracked([repository.abspath(rel) for rel in rels if rel]) if rels else set()
+    paths = {item.out.path for item in outputs}
+    doubtful = [repository.abspath(rel) for rel in rels if rel and rel not in paths]
+    tracked = git.is_tracked(doubtful) if doubtful else set()
     for rel in dict.fromkeys(rels):
         absolute = repository.abspath(rel)
         is_there = os.path.lexists(absolute)

@@ -12,6 +12,7 @@ from kist.base.shell import shell_line
 from kist.errors import InputError, KistError
 from kist.git.porcelain import Place, Porcelain, refused
 from kist.git.repository import GitRepository, PathStatus
+from kist.repo.beside_git import need_git, offset_of, told
 from kist.repo.checkout import CheckoutOptions
 from kist.repo.journal import Journal, remove_journal, write_journal
 from kist.repo.moving import (
@@ -23,13 +24,10 @@ from kist.repo.moving import (
     carried_metafiles,
     code_at_risk,
     here,
-    need_git,
-    offset_of,
     plan_move,
     prepare,
     refuse_losses,
     there,
-    told,
 )
 from kist.repo.pull import PullResult, pull_locked
 from kist.repo.recover import recover

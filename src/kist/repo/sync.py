@@ -13,6 +13,7 @@ from kist.base.shell import shell_line
 from kist.errors import InputError, KistError, MissingError
 from kist.git.porcelain import Place, Porcelain, Upstream, refused
 from kist.git.repository import GitRepository
+from kist.repo.beside_git import listed, need_git, offset_of, told
 from kist.repo.collect import LOCK_FILE, OLD_FILE
 from kist.repo.journal import Journal, remove_journal, write_journal
 from kist.repo.moving import (
@@ -24,12 +25,8 @@ from kist.repo.moving import (
     carried_metafiles,
     code_at_risk,
     here,
-    listed,
-    need_git,
-    offset_of,
     prepare,
     there,
-    told,
 )
 from kist.repo.pull import PullResult, pull_locked
 from kist.repo.recover import recover

@@ -109,24 +109,62 @@ def meant_stages(
 
     Raises: as `select`.
     """
-    source = WorkspaceSource(repository)
-    if not targets:
-        return collect(source)
-    quick = [None if with_deps or recursive else _quick(repository, source, target) for target in targets]
-    found: list[Stage] = []
-    everything = collect(WorkspaceSource(repository)) if None in quick else []
-    for target, picked in zip(targets, quick, strict=True):
-        if picked is not None:
-            found += [item.stage for item in picked]
-            continue
-        named = _by_name(repository, everything, target)
-        found += named or [
-            item.stage
-            for item in _pick(repository, everything, target, recursive=recursive, may_be_inner=True)
-        ]
+    whole, parts, everything = _meant(
+        repository, targets, is_quick=not (with_deps or recursive), recursive=recursive
+    )
+    found = [*whole, *(item.stage for item in parts)]
     if with_deps:
         found = [*_ancestors(everything, found), *found]
     return list({stage.address: stage for stage in found}.values())
+
+
+def meant_parts(
+    repository: Repository, targets: Sequence[str], *, with_deps: bool = False, recursive: bool = False
+) -> list[tuple[Stage, set[str] | None]]:
+    """Returns what `meant_stages` returns, each with the paths of the outputs that are meant, or None for all.
+
+    A target that is an output, or a path in one, means that output alone, and `with_deps` adds nothing to it, as in
+    DVC.
+
+    Raises: as `select`.
+    """
+    whole, parts, everything = _meant(
+        repository, targets, is_quick=not (with_deps or recursive), recursive=recursive
+    )
+    if with_deps:
+        whole = [*_ancestors(everything, whole), *whole]
+    found: dict[str, tuple[Stage, set[str] | None]] = {stage.address: (stage, None) for stage in whole}
+    for item in parts:
+        _, paths = found.setdefault(item.stage.address, (item.stage, set()))
+        if paths is not None:
+            paths.add(item.out.path)
+    return list(found.values())
+
+
+def _meant(
+    repository: Repository, targets: Sequence[str], *, is_quick: bool, recursive: bool
+) -> tuple[list[Stage], list[Selected], list[Stage]]:
+    """Returns stages that are meant as a whole, single outputs that are, and all stages if they had to be read."""
+    source = WorkspaceSource(repository)
+    if not targets:
+        everything = collect(source)
+        return everything, [], everything
+    quick = [_quick(repository, source, target) if is_quick else None for target in targets]
+    everything = collect(WorkspaceSource(repository)) if None in quick else []
+    whole: list[Stage] = []
+    parts: list[Selected] = []
+    for target, picked in zip(targets, quick, strict=True):
+        named = [] if picked is not None else _by_name(repository, everything, target)
+        whole += named
+        if named:
+            continue
+        if picked is None:
+            picked = _pick(repository, everything, target, recursive=recursive, may_be_inner=True)
+        rel = repository.rel(target)
+        inside = [item for item in picked if rel == item.out.path or rel.startswith(item.out.path + "/")]
+        parts += inside
+        whole += [] if inside else [item.stage for item in picked]
+    return whole, parts, everything
 
 
 def expand_globs(repository: Repository, patterns: Sequence[str]) -> list[str]:

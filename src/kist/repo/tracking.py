@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base import atomic
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kist.repo.repository import Repository
 
 _ATTEMPTS = 4
+_NONE: Mapping[str, Look] = {}
 
 
 class CannotCommitError(InputError):
@@ -64,11 +65,17 @@ class Tracked(NamedTuple):
 
 
 def store_paths(
-    repository: Repository, paths: Sequence[str], *, to_cache: bool = True, relink: bool = True
+    repository: Repository,
+    paths: Sequence[str],
+    *,
+    to_cache: bool = True,
+    relink: bool = True,
+    looks: Mapping[str, Look] | None = None,
 ) -> list[Tracked]:
     """Stores files and directories as they are now and returns what they became, in order.
 
     Args:
+        looks: how some of them looked a moment ago, which spares another look.
         to_cache: False: only hash (`--no-commit`).
         relink: make workspace files links to their objects where `cache.type` says so.
 
@@ -81,7 +88,7 @@ def store_paths(
         return [_hashed(repository, look) for look in _looks(repository, paths)]
     store = repository.cache
     tracked = []
-    for look in _stored(repository, paths, relink=relink):
+    for look in _stored(repository, paths, relink=relink, known=looks or {}):
         item, manifest = _tracked(repository, look)
         tracked.append(item)
         if look.is_executable and relink:
@@ -103,8 +110,9 @@ def relink_paths(repository: Repository, paths: Sequence[str]) -> None:
     _stored(repository, paths, relink=True)
 
 
-def _looks(repository: Repository, paths: Sequence[str]) -> list[Look]:
-    looks = look_at(repository, [(path, MD5) for path in paths], read=False)
+def _looks(repository: Repository, paths: Sequence[str], known: Mapping[str, Look] = _NONE) -> list[Look]:
+    fresh = iter(look_at(repository, [(path, MD5) for path in paths if path not in known], read=False))
+    looks = [known[path] if path in known else next(fresh) for path in paths]
     for look in looks:
         if look.snapshot is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), repository.abspath(look.path))
@@ -120,12 +128,15 @@ def _looks(repository: Repository, paths: Sequence[str]) -> list[Look]:
     return looks
 
 
-def _stored(repository: Repository, paths: Sequence[str], *, relink: bool) -> list[Look]:
+def _stored(
+    repository: Repository, paths: Sequence[str], *, relink: bool, known: Mapping[str, Look] = _NONE
+) -> list[Look]:
     """Returns how paths look after all of their files were stored, and linked where that is wanted."""
     for _ in range(_ATTEMPTS):
-        looks, changed = _store_once(repository, _looks(repository, paths), relink=relink)
+        looks, changed = _store_once(repository, _looks(repository, paths, known), relink=relink)
         if not changed:
             return looks
+        known = _NONE
     raise FileChangedError(
         f"cannot store '{changed[0]}': it changes while it is read",
         hint="wait until nothing writes to it, then try again",

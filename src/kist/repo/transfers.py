@@ -238,7 +238,11 @@ def transfer(
         target, note = open_remote(repository, name, jobs=jobs)
         notes += [note] if note else []
         names.append(target.name)
-        if not is_push and isinstance(target, FolderRemote):
+        if is_push:
+            from kist.repo.introduction import introduce  # nothing else writes into a remote
+
+            introduce(target)
+        elif isinstance(target, FolderRemote):
             target.check_readable()
         for algorithm, needs in by_algorithm.items():
             store = repository.store_for(algorithm)

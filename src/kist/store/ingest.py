@@ -396,9 +396,9 @@ class _Job:
             now = _look(f"{batch.folder}/{name}")
             before = batch.stats[k * STAT_SIZE : (k + 1) * STAT_SIZE]
             is_hot = unpack_stat(before)[3] > self.started_ns - RACY_NS
-            if (now == looks[k * STAT_SIZE : (k + 1) * STAT_SIZE] and not is_hot) or (
-                now[:24] == before[:24]
-                and digests.read_md5(f"{batch.folder}/{name}", unpack_stat(now)[1])[0]
+            if now[:24] == before[:24] and (
+                (now == looks[k * STAT_SIZE : (k + 1) * STAT_SIZE] and not is_hot)
+                or digests.read_md5(f"{batch.folder}/{name}", unpack_stat(now)[1])[0]
                 == column[k * DIGEST_SIZE : (k + 1) * DIGEST_SIZE]
             ):
                 stats += now

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Set
 from kist.base import atomic, digests
 from kist.base.listing import pack_stat, settle
 from kist.base.progress import Phase, Progress
-from kist.formats.records import MD5
+from kist.formats.records import LEGACY_MD5, MD5
 from kist.remotes.base import SizeOf
 from kist.remotes.storage import (
     Body,
@@ -165,6 +165,10 @@ class StorageRemote:
         """Returns the manifest last noted for `label`, if all of it is known to be there still."""
         row = self._index.folder(self._space(algorithm), f"last:{label}")
         return row.names if row is not None and self.is_complete(row.names, algorithm) else None
+
+    def was_used(self) -> bool:
+        """Says whether something was ever looked for or sent there from this repository."""
+        return any(self._index.folder(self._space(kind), "turn") for kind in (MD5, LEGACY_MD5))
 
     def forget_complete(self, algorithm: str) -> None:
         """Forgets which manifests were complete there, after damage was seen."""

@@ -108,6 +108,24 @@ def test_a_file_that_changes_between_hashing_and_publishing_is_told_and_not_stor
     ]
 
 
+@pytest.mark.parametrize("link", [links.HARDLINK, links.SYMLINK])
+def test_a_file_that_is_replaced_right_before_it_is_linked_is_told_and_not_stored_wrongly(
+    folder: Path, store: LooseStore, link: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "RACY_NS", -(1 << 60))
+    real = os.link
+
+    def replace_and_link(source: str, target: str, **options: Any) -> None:
+        if source == str(folder / "large"):
+            write(folder / "large", b"another file")
+        real(source, target, **options)
+
+    monkeypatch.setattr(os, "link", replace_and_link)
+    stored = ingest_all(folder, store, link, workers)
+    assert [name for item in stored for name in item.changed] == ["large"]
+    assert_sound(store)
+
+
 @pytest.mark.parametrize("link", ALL_LINKS)
 def test_a_file_that_is_written_after_it_was_published_is_told_though_its_times_say_nothing(
     folder: Path, store: LooseStore, link: str, workers: int, monkeypatch: pytest.MonkeyPatch

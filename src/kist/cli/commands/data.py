@@ -54,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     status.add_argument("-r", "--remote", metavar="NAME", help="The remote for --not-in-remote.")
     status.add_argument(
-        "--no-remote-refresh", action="store_true", help="Accepted; the remote is asked in any case."
+        "--no-remote-refresh",
+        action="store_true",
+        help="For --not-in-remote, go by what the remote had when it was last asked.",
     )
 
 
@@ -71,6 +73,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         with_untracked=args.untracked_files == "all",
         not_in_remote=args.not_in_remote,
         remote=args.remote,
+        refresh=not args.no_remote_refresh,
     )
     if context.as_json:
         context.console.data_json(_document(found))
@@ -114,7 +117,8 @@ def _print(context: Context, found: DataStatus) -> None:
     if is_first:
         console.info("No changes in an empty git repo." if found.is_empty else "No changes.")
     if found.has_other_changes:
-        console.info('(there are other changes not tracked by dvc, use "git status" to see)')
+        others = "changes" if is_first else "other changes"
+        console.info(f'(there are {others} not tracked by dvc, use "git status" to see)')
 
 
 def _entries(value: Any) -> list[str]:

@@ -32,9 +32,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from kist.repo.diff import diff
 
     repository = context.repository()
-    result = diff(repository, args.a_rev, args.b_rev, args.targets, hide_missing=args.hide_missing)
+    found = diff(repository, args.a_rev, args.b_rev, args.targets)
+    result = found._replace(not_in_cache=None) if args.hide_missing else found
     if context.as_json:
-        context.console.data_json(_document(result, show_hash=args.show_hash))
+        is_nothing = not (any(found.differences) or found.not_in_cache)
+        context.console.data_json({} if is_nothing else _document(result, show_hash=args.show_hash))
     elif args.md:
         _print_markdown(context, _lines(result), show_hash=args.show_hash)
     else:
@@ -44,8 +46,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _document(result: DiffResult, *, show_hash: bool) -> dict[str, Any]:
     found = result.differences
-    if not (any(found) or result.not_in_cache):
-        return {}
 
     def entry(item: Changed) -> dict[str, Any]:
         path: Any = item.path
@@ -54,7 +54,8 @@ def _document(result: DiffResult, *, show_hash: bool) -> dict[str, Any]:
         document = {"path": path}
         if show_hash:
             is_one = item.old is None or item.new is None or item.new_path is not None
-            document["hash"] = (item.old or item.new) if is_one else {"old": item.old, "new": item.new}
+            old, new = item.old or None, item.new or None
+            document["hash"] = old or new if is_one else {"old": old, "new": new}
         return document
 
     document: dict[str, Any] = {
@@ -63,10 +64,10 @@ def _document(result: DiffResult, *, show_hash: bool) -> dict[str, Any]:
         "modified": [entry(item) for item in found.modified],
         "renamed": [entry(item) for item in found.renamed],
     }
-    if result.is_with_workspace:
-        document["not in cache"] = []
-    for path, oid in result.not_in_cache:
-        document["not in cache"].append({"path": path, **({"hash": oid} if show_hash else {})})
+    if result.not_in_cache is not None:
+        document["not in cache"] = [
+            {"path": path, **({"hash": oid} if show_hash else {})} for path, oid in result.not_in_cache
+        ]
     return document
 
 
@@ -86,7 +87,7 @@ def _lines(result: DiffResult) -> list[tuple[str, list[tuple[str, str]]]]:
         ("deleted", [line(item) for item in found.deleted]),
         ("renamed", [line(item) for item in found.renamed]),
         ("modified", [line(item) for item in found.modified]),
-        ("not in cache", [(oid[:_SHORT], path) for path, oid in result.not_in_cache]),
+        ("not in cache", [(oid[:_SHORT], path) for path, oid in result.not_in_cache or []]),
     ]
 
 
@@ -122,6 +123,8 @@ def _print_markdown(
     rows += [(word, ids, path.replace("|", "\\|")) for word, lines in groups for ids, path in lines]
     columns = (0, 1, 2) if show_hash else (0, 2)
     widths = {column: max(len(row[column]) for row in rows) for column in columns}
+    for column in columns:
+        widths[column] = max(widths[column], len(rows[0][column]) + 2)  # as DVC's tables
     for at, row in enumerate(rows):
         context.console.info(
             "| " + " | ".join(row[column].ljust(widths[column]) for column in columns) + " |"

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Returns 0; with `--quiet` 1 when something changed."""
     from kist.cli.transfer_options import scope_of
-    from kist.repo.status import cloud_status, status
+    from kist.repo.status import cloud_status, is_anything_tracked, status
 
     repository = context.repository()
     console = context.console
@@ -53,6 +53,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         elif flat:
             for path in sorted(flat):
                 console.info(f"\t{flat[path] + ':':<20}{path}")
+        elif not names:
+            _say_nothing_tracked(context)
         else:
             console.info(f"Cache and remote '{', '.join(names)}' are in sync.")
         return 1 if context.quiet and flat else 0
@@ -71,12 +73,16 @@ def run(args: argparse.Namespace, context: Context) -> int:
             console.info(f"{name}:")
             for change in changes:
                 _print_change(context, change)
-    elif not looked_at and not args.targets:
-        console.info(_NOTHING_TRACKED)
-        console.hint("kist add FILE_OR_FOLDER")
+    elif not looked_at and not is_anything_tracked(repository):
+        _say_nothing_tracked(context)
     else:
         console.info("Data and pipelines are up to date.")
     return 1 if context.quiet and found else 0
+
+
+def _say_nothing_tracked(context: Context) -> None:
+    context.console.info(_NOTHING_TRACKED)
+    context.console.hint("kist add FILE_OR_FOLDER")
 
 
 def _warn_unfinished(context: Context) -> None:
