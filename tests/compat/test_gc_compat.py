@@ -229,7 +229,8 @@ def content(world: World, store: str) -> set[str]:
     for folder, _, names in os.walk(top):
         relative = os.path.relpath(folder, top)
         if not relative.startswith(("runs", "kist-", "tmp")):
-            found.update(os.path.join(relative, name) for name in names)
+            own = "kist-" if relative == "." else "/"  # what Kist notes beside the objects is no object
+            found.update(os.path.join(relative, name) for name in names if not name.startswith(own))
     return found
 
 

@@ -42,10 +42,10 @@ def test_syncs_that_do_nothing_are_reported(arena: Arena, name: str) -> None:
 METAFILE_FIRST = """
 import kist.repo.add as add
 store_targets = add.store_targets
-def too_early(repository, stages, paths, options):
-    hashed = store_targets(repository, stages, paths, options._replace(to_cache=False))
+def too_early(repository, stages, paths, options, **more):
+    hashed = store_targets(repository, stages, paths, options._replace(to_cache=False), **more)
     add.record(repository, hashed, add.Changes(repository))
-    return store_targets(repository, stages, paths, options)
+    return store_targets(repository, stages, paths, options, **more)
 add.store_targets = too_early
 """
 MANIFEST_FIRST = """
