@@ -1,4 +1,4 @@
-"""Checks the documentation: relative links and their anchors lead somewhere, docs/status.md has every command.
+"""Checks the documentation: links lead somewhere, docs/status.md has every command, tests that are named exist.
 
 Exit status 1, with a line for each defect, when something is wrong.
 """
@@ -16,6 +16,7 @@ STATES = ("works", "partly", "not yet")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#+\s+(.*?)\s*#*$", re.MULTILINE)
+_TEST = re.compile(r"(tests/[\w/]*)?\b(test_\w+\.py)(?:::(\w+))?")
 _ROW = re.compile(r"^\| `kist ([^`]+)` \| ([^|]+) \| ([^|]*) \|", re.MULTILINE)
 
 
@@ -77,9 +78,42 @@ def status_defects() -> list[str]:
     return defects
 
 
+def functions(path: str) -> set[str]:
+    """Returns the names of the test functions of a file."""
+    return set(re.findall(r"^(?:async )?def (test_\w+)\(", read(path), re.MULTILINE))
+
+
+def missing_tests(page: str) -> list[str]:
+    """Returns a line for each test that a page names and that does not exist.
+
+    A test is `tests/cli/test_x.py::test_y`, or `test_x.py::test_y` where the page says in which folder; then one of
+    the files of that name must have it.
+    """
+    command = ["git", "ls-files", "-co", "--exclude-standard", "tests"]
+    files = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    defects = []
+    for folder, name, function in _TEST.findall(read(page)):
+        meant = [
+            path
+            for path in files
+            if (path == folder + name if folder else os.path.basename(path) == name) and os.path.exists(path)
+        ]
+        if not meant:
+            defects.append(f"{page}: there is no '{folder}{name}'")
+        elif function and not any(function in functions(path) for path in meant):
+            defects.append(f"{page}: '{folder}{name}' has no '{function}'")
+    return defects
+
+
 def main() -> int:
     """Returns the exit status."""
     defects = [defect for page in pages() for defect in broken_links(page)] + status_defects()
+    defects += [
+        defect
+        for page in pages()
+        if page.startswith(("docs/spec/", "docs/design/")) or page == "docs/status.md"
+        for defect in missing_tests(page)
+    ]
     for defect in defects:
         print(defect)
     return 1 if defects else 0

@@ -84,7 +84,6 @@ def test_one_path_a_path_inside_and_so_many(worlds: TwoWorlds) -> None:
     assert log(worlds, "data/one.txt")[0]["files"] == {"added": 0, "changed": 0, "removed": 1}
     assert [row["subject"] for row in log(worlds, "data/deep")] == ["a version"]
     assert [row["subject"] for row in log(worlds, "-n", "2")] == ["third", "second"]
-    assert log(worlds, "nothing") == []
 
 
 def test_other_revisions_and_all_of_them(worlds: TwoWorlds) -> None:

@@ -11,6 +11,43 @@ MISTAKES = [
     (("add", "sub/nothing"), 1, "cannot add 'sub/nothing': it does not exist", "ls sub"),
     (("add", "data.dvc"), 1, "cannot add 'data.dvc': it is a metafile", "kist add data"),
     (("add",), 254, "`kist add` needs 'targets'", "kist add --help"),
+    (
+        ("add", "model.bin/x"),
+        1,
+        "cannot add 'model.bin/x': 'model.bin' is tracked as a file",
+        "kist add model.bin",
+    ),
+    (("add", "/"), 1, "cannot use '/': it is outside of the repository", "name a path that is in it"),
+    (("add", ".git/config"), 1, "cannot add '.git/config': it belongs to Git", "name another path"),
+    (
+        ("add", "--file", "notes.txt", "code.py"),
+        1,
+        "cannot write 'notes.txt': a metafile's name ends in '.dvc'",
+        "kist add --file notes.txt.dvc code.py",
+    ),
+    (
+        ("add", "-r", "store", "code.py"),
+        1,
+        "cannot add: --remote goes with --to-remote",
+        "add `--to-remote`, or leave it out",
+    ),
+    (
+        ("add", "http://127.0.0.1:1/x", "--out", "x"),
+        1,
+        "cannot add 'http://127.0.0.1:1/x': this version reads local paths only",
+        "download it, then name the file",
+    ),
+    (("--cd", "no/where", "status"), 255, "cannot change to 'no/where': no such file or directory", "ls no"),
+    (
+        ("checkout", ".."),
+        255,
+        "cannot use '..': it is outside of the repository",
+        "name a path that is in it",
+    ),
+    (("log", "dta"), 1, "cannot find 'dta': no version has data of this name", "did you mean 'data'?"),
+    (("log", "zzzzzz"), 1, "cannot find 'zzzzzz': no version has data of this name", "kist log"),
+    (("restore", "modle.bin"), 1, "cannot restore 'modle.bin'", "did you mean 'model.bin'?"),
+    (("restore", "zzzzzz"), 1, "cannot restore 'zzzzzz'", "kist log zzzzzz"),
     (("remove", "dat"), 1, "cannot remove 'dat': it is no '.dvc' file", "did you mean 'data.dvc'?"),
     (("remove", "./data"), 1, "cannot remove './data': it is no '.dvc' file", "kist remove data.dvc"),
     (("remove", "modle.bin.dvc"), 1, "cannot remove 'modle.bin.dvc'", "did you mean 'model.bin.dvc'?"),
@@ -60,6 +97,28 @@ MISTAKES = [
         "cannot set 'cache.typ': unknown option",
         "did you mean 'cache.type'?",
     ),
+    (
+        ("config", "core.autostage", "maybe"),
+        251,
+        "cannot set 'core.autostage': expected true or false",
+        "kist config core.autostage VALUE",
+    ),
+    (("config", "core.zzzzzz", "x"), 251, "cannot set 'core.zzzzzz': unknown option", "kist config --list"),
+    (
+        ("config", "--unset", "zzz.zzz"),
+        251,
+        "cannot find 'zzz.zzz'",
+        "kist config --list --show-origin",
+    ),
+    (("gc", "-w", "-j", "x"), 254, "`kist gc`: -j/--jobs: 'x' is not a whole number", "kist gc --help"),
+    (("gc", "-w", "-n", "x"), 254, "`kist gc`: -n/--num: 'x' is not a whole number", "kist gc --help"),
+    (("log", "-n", "0"), 254, "`kist log`: -n: '0' is not above 0", "kist log --help"),
+    (
+        ("fsck", "--sample", "200%"),
+        254,
+        "`kist fsck`: --sample: '200%' is not a share such as 5%",
+        "kist fsck --help",
+    ),
     (("init",), 1, "'.dvc' exists", "`kist init --force` makes it anew"),
     (
         ("init", "--subdir", "--no-scm"),
@@ -82,6 +141,28 @@ def test_a_mistake_is_told_in_one_line_with_a_hint(
     assert first.startswith("error: ")
     assert error in first
     assert second.startswith(f"hint: {hint}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "outs: [",
+        "<<<<<<< HEAD\n",
+        "outs:\n- md5: zz\n  path: model.bin\n",
+        "words",
+        "outs:\n- path: a\n  sie: 4\n",
+    ],
+)
+@pytest.mark.parametrize("command", ["status", "push", "checkout"])
+def test_a_metafile_that_cannot_be_read_is_told_with_a_way_out(
+    project: Project, text: str, command: str
+) -> None:
+    project.write({"model.bin.dvc": text})
+    answer = project.try_kist(command)
+    assert answer.code == (255 if command == "checkout" else 1)
+    first, second = answer.err.splitlines()
+    assert first.startswith("error: cannot read 'model.bin.dvc': line ")
+    assert second == "hint: mend the file, or take the last version back with `git checkout -- model.bin.dvc`"
 
 
 def test_a_mistyped_remote_is_an_error_of_a_listing_that_needs_none(project: Project) -> None:

@@ -140,6 +140,11 @@ class CommandParser(argparse.ArgumentParser):
         return shell_line(*self.prog.split(), "--help")
 
 
+def mistake(message: str) -> Exception:
+    """Returns what the type of an argument raises when the text is no value of it."""
+    return argparse.ArgumentTypeError(message)
+
+
 def number(text: str) -> int:
     """Returns the whole number that an argument is."""
     try:

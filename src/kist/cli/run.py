@@ -184,7 +184,10 @@ def _change_directory(directory: str) -> None:
         os.chdir(directory)
     except OSError as error:
         cause = (error.strerror or "input/output error").lower()
-        raise errors.DirectoryChangeError(f"cannot change to '{directory}': {cause}") from error
+        above = os.path.dirname(directory.rstrip("/")) or "."
+        raise errors.DirectoryChangeError(
+            f"cannot change to '{directory}': {cause}", hint=shell_line("ls", above)
+        ) from error
 
 
 class _Signals:

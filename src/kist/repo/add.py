@@ -183,7 +183,10 @@ def _until_obstacle(
         if not os.path.lexists(absolute):
             failure = _does_not_exist(shown)
         elif not os.path.exists(absolute):
-            failure = CannotAddError(f"cannot add '{shown}': it is a symbolic link that leads nowhere")
+            failure = CannotAddError(
+                f"cannot add '{shown}': it is a symbolic link that leads nowhere",
+                hint=shell_line("ls", "-l", shown),
+            )
         elif absolute in in_git:
             end = shell_line("git", "rm", "-r", "--cached", shown)
             failure = CannotAddError(
@@ -259,7 +262,10 @@ def _plan(repository: Repository, known: Mapping[str, Selected], path: str, opti
         metafile_path = repository.rel(options.file)
         wdir = posixpath.relpath(posixpath.dirname(path) or ".", posixpath.dirname(metafile_path) or ".")
         if not (metafile_path.endswith(".dvc") or posixpath.basename(metafile_path) == "Dvcfile"):
-            raise CannotAddError(f"cannot write '{options.file}': a metafile's name ends in '.dvc'")
+            raise CannotAddError(
+                f"cannot write '{options.file}': a metafile's name ends in '.dvc'",
+                hint=shell_line("kist", "add", "--file", options.file + ".dvc", repository.shown(path)),
+            )
     previous = read_bytes(repository.abspath(metafile_path))
     fresh = Metafile(outs=(Output(posixpath.basename(path)),), wdir=wdir)
     if previous is not None:
@@ -326,13 +332,16 @@ def _refuse_path(repository: Repository, path: str) -> None:
             f"cannot add '{shown}': it holds the repository's own files", hint="name what is in it"
         )
     if path == ".git" or path.startswith(".git/") or "/.git/" in path or path.endswith("/.git"):
-        raise CannotAddError(f"cannot add '{shown}': it belongs to Git")
+        raise CannotAddError(f"cannot add '{shown}': it belongs to Git", hint="name another path")
     if repository.git is not None:
         gitignore_entry(posixpath.basename(path))  # refuses what no line of .gitignore can name
     refuse_symlinked_parents(repository, path)
     absolute = repository.abspath(path)
     if os.path.islink(absolute) and os.path.isdir(absolute):
-        raise CannotAddError(f"cannot add '{shown}': it is a symbolic link to a directory")
+        raise CannotAddError(
+            f"cannot add '{shown}': it is a symbolic link to a directory",
+            hint="name the directory that it leads to",
+        )
     if repository.ignores.is_path_ignored(path, os.path.isdir(absolute)):
         raise CannotAddError(
             f"cannot add '{shown}': '.dvcignore' excludes it",
@@ -375,7 +384,12 @@ def _store_inner(repository: Repository, work: _Work, options: AddOptions) -> Tr
     """
     output = work.metafile.outs[work.position]
     top = work.path[: -len(work.inner) - 1]
-    if output.digest is None or not output.digest.is_dir or output.digest.algorithm != MD5:
+    if output.digest is not None and not output.digest.is_dir:
+        raise CannotAddError(
+            f"cannot add '{repository.shown(work.path)}': '{repository.shown(top)}' is tracked as a file",
+            hint=shell_line("kist", "add", repository.shown(top)),
+        )
+    if output.digest is None or output.digest.algorithm != MD5:
         return store_paths(repository, [top], to_cache=options.to_cache, relink=options.relink)[0]
     tree = wanted_tree(repository.cache, output.digest, "")
     inner = None  # a path that is gone leaves the directory

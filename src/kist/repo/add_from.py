@@ -51,14 +51,19 @@ def add_from(
     """
     origin = os.path.normpath(os.path.join(repository.cwd, source.removeprefix("file://")))
     if "://" in source and not source.startswith("file://"):
-        raise CannotAddError(f"cannot add '{source}': this version reads local paths only")
+        raise CannotAddError(
+            f"cannot add '{source}': this version reads local paths only",
+            hint="download it, then name the file",
+        )
     if not os.path.lexists(origin):
         raise CannotAddError(
             f"cannot add '{source}': it does not exist", hint=shell_line("ls", os.path.dirname(origin))
         )
     path = repository.rel(out if out is not None else os.path.basename(origin))
     if not path:
-        raise OutsideRepositoryError(f"cannot write '{out}': it is the repository itself")
+        raise OutsideRepositoryError(
+            f"cannot write '{out}': it is the repository itself", hint="name a path that is in it"
+        )
     if to_remote:
         return _to_remote(repository, origin, path, remote=remote, jobs=jobs)
     target = repository.abspath(path)

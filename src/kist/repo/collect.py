@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from kist.base.atomic import is_temp_name
+from kist.base.shell import shell_line
 from kist.errors import FormatError
 from kist.formats.metafile import parse_metafile
 from kist.formats.records import LockedStage, Metafile, Output
@@ -97,6 +98,9 @@ class Source(Protocol):
     def notice(self, lines: Sequence[str]) -> None:
         """Takes what a person should know about old spellings in a metafile."""
 
+    def mending_hint(self, path: str) -> str | None:
+        """Returns a hint on what to do with a metafile that cannot be read."""
+
 
 class WorkspaceSource:
     """The files on disk. Folders that are outputs of metafiles above them are not entered."""
@@ -168,6 +172,14 @@ class WorkspaceSource:
         """Keeps what a person should know, each line once."""
         self._repository.notices.update(dict.fromkeys(lines))
 
+    def mending_hint(self, path: str) -> str | None:
+        """Returns a hint on what to do with a metafile that cannot be read."""
+        shown = self._repository.shown(path)
+        if self._repository.git is None:
+            return f"mend '{shown}'"
+        back = shell_line("git", "checkout", "--", shown)
+        return f"mend the file, or take the last version back with `{back}`"
+
 
 class CommitSource:
     """The files of one commit."""
@@ -222,6 +234,10 @@ class CommitSource:
 
     def notice(self, lines: Sequence[str]) -> None:
         """Does nothing: what a commit says cannot be mended."""
+
+    def mending_hint(self, path: str) -> str | None:
+        """Returns None: what a commit says cannot be mended."""
+        return None
 
 
 def _option_style(repository: Repository) -> OptionStyle:
@@ -300,6 +316,15 @@ def read_stages(source: Source, path: str) -> list[Stage]:
     Raises:
         FormatError: it cannot be understood, or is missing.
     """
+    try:
+        return _read_stages(source, path)
+    except FormatError as error:
+        if error.hint is None:
+            error.hint = source.mending_hint(path)
+        raise
+
+
+def _read_stages(source: Source, path: str) -> list[Stage]:
     data = source.read(path)
     if data is None:
         raise FormatError(f"cannot read '{path}': it is missing")

@@ -166,7 +166,13 @@ class ConfigEditor:
         url = self._read_url(level, key) if option.lower() != "url" else stored
         fault = section_fault(key) or option_fault(key, option.lower(), stored, url)
         if fault is not None:
-            raise InvalidSettingError(f"cannot set '{dotted(key, option)}': {fault.cause}", hint=fault.hint)
+            name = dotted(key, option)
+            hint = fault.hint
+            if hint is None and fault.cause.startswith("unknown"):
+                hint = "kist config --list"
+            elif hint is None:
+                hint = shell_line("kist", "config", name, "VALUE")
+            raise InvalidSettingError(f"cannot set '{name}': {fault.cause}", hint=hint)
         self._change(level, lambda data, name: set_option(data, key, option, stored, name=name), check=key)
 
     def unset_option(self, level: str, key: SectionKey, option: str) -> None:
@@ -191,7 +197,8 @@ class ConfigEditor:
         section = settings.section(key)
         if section is None:
             return NoSuchOptionError(
-                f"cannot find '{dotted(key, option)}': '{path}' has no section '{key.title}'"
+                f"cannot find '{dotted(key, option)}': '{path}' has no section '{key.title}'",
+                hint="kist config --list --show-origin",
             )
         guess = nearest(option.lower(), section)
         return NoSuchOptionError(

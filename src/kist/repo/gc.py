@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base import atomic
+from kist.base.shell import shell_line
 from kist.errors import ConfigError, InputError
 from kist.remotes.base import Remote
 from kist.repo import projects
@@ -141,7 +142,8 @@ def _check(options: GcOptions) -> None:
         )
     if options.not_in_remote and options.cloud:
         raise NoScopeError(
-            "cannot use --not-in-remote with --cloud: it removes from the cache what is in the remote"
+            "cannot use --not-in-remote with --cloud: it removes from the cache what is in the remote",
+            hint="leave one of them out",
         )
 
 
@@ -155,7 +157,9 @@ def _others(repository: Repository, options: GcOptions) -> list[Source]:
         absolute = os.path.normpath(os.path.join(repository.cwd, path))
         root = find_root(absolute) if os.path.isdir(absolute) else None
         if root is None:
-            raise NoRepositoryError(f"cannot keep what '{path}' needs: there is no repository")
+            raise NoRepositoryError(
+                f"cannot keep what '{path}' needs: there is no repository", hint=shell_line("ls", "-a", path)
+            )
         found.setdefault(root, options.scope._replace(stash=True))
     # The same folder may be known by several names, and its lock can be taken once.
     seen = {_identity(repository.root)}

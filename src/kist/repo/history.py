@@ -10,13 +10,24 @@ import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from kist.base.suggest import closest
 from kist.errors import FormatError
 from kist.formats.manifest import member_oids
 from kist.formats.records import LEGACY_MD5, MD5, Output
 from kist.git.repository import CommitChange, CommitWords, GitRepository
 from kist.repo.beside_git import need_git, offset_of
-from kist.repo.collect import LOCK_FILE, METAFILE_SUFFIXES, PIPELINE_FILE, CommitSource, Out, read_stages
+from kist.repo.collect import (
+    LOCK_FILE,
+    METAFILE_SUFFIXES,
+    PIPELINE_FILE,
+    CommitSource,
+    Out,
+    WorkspaceSource,
+    collect,
+    read_stages,
+)
 from kist.repo.counting import Counter, Tally, total
+from kist.repo.targets import TargetMissingError, all_outputs
 from kist.repo.transfers import open_remote
 
 if TYPE_CHECKING:
@@ -70,14 +81,32 @@ def history(
         limit: so many at most.
         cloud: ask the remote, `remote` or the default one.
 
-    Raises: NoGitError, RevisionMissingError, and what a remote raises.
+    Raises: NoGitError, RevisionMissingError, TargetMissingError (no data has that path, in the history or here), and
+        what a remote raises.
     """
     git = need_git(repository, "show the log")
     rel = repository.rel(path) if path is not None else ""
     if not git.has_commits() and list(revs) == ["HEAD"]:
         return []
     found = list(itertools.islice(_History(repository, git, rel).versions(revs, limit), limit))
+    if rel and not found:
+        _refuse_unknown(repository, git, rel, revs)
     return _with_remote(repository, found, remote) if cloud else found
+
+
+def _refuse_unknown(repository: Repository, git: GitRepository, rel: str, revs: Sequence[str]) -> None:
+    """Raises: TargetMissingError: the path is at or below no output of the history, nor of the workspace."""
+    stages = collect(WorkspaceSource(repository), on_damage=lambda path, error: None)
+    here = {item.out.path for item in all_outputs(stages)}
+    if any(f"{path}/".startswith(f"{rel}/") or rel.startswith(f"{path}/") for path in here):
+        return
+    versions = _History(repository, git, "").versions(revs, None)
+    known = sorted(here | {output.path for version in versions for output in version.outputs})
+    near = closest(repository.shown(rel), [repository.shown(path) for path in known])
+    raise TargetMissingError(
+        f"cannot find '{repository.shown(rel)}': no version has data of this name",
+        hint=f"did you mean '{near}'?" if near else "kist log",
+    )
 
 
 def drawing(

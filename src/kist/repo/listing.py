@@ -486,6 +486,9 @@ def path_inside(root: str, path: str | None, *, cwd: str, is_rev: bool) -> str:
     if os.path.isabs(path) or is_here:
         absolute = os.path.normpath(os.path.join(cwd, path))
         if absolute != root and not absolute.startswith(root + os.sep):
-            raise PathMissingError(f"cannot find '{path}': it is outside of the repository '{root}'")
+            raise PathMissingError(
+                f"cannot find '{path}': it is outside of the repository '{root}'",
+                hint="name a path that is in it",
+            )
         return absolute[len(root) + 1 :].replace(os.sep, "/")
     return posixpath.normpath("/" + path.replace(os.sep, "/")).lstrip("/")

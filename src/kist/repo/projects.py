@@ -186,7 +186,9 @@ def forget(cache_dir: str, root: str) -> None:
     entries = [project for project in registered(cache_dir) if project.root == root]
     if not entries:
         known = ", ".join(f"'{project.root}'" for project in registered(cache_dir)) or "none"
-        raise NotRegisteredError(f"cannot forget '{root}': it is not registered; known are: {known}")
+        raise NotRegisteredError(
+            f"cannot forget '{root}': it is not registered; known are: {known}", hint="name one of these"
+        )
     if any(not _why_lost(project) for project in entries):
         raise NotRegisteredError(
             f"cannot forget '{root}': it is there, and uses the cache",

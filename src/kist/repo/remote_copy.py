@@ -67,7 +67,9 @@ def copy_remote(repository: Repository, source: str, target: str, *, jobs: int |
     second, _ = open_remote(repository, target, jobs=jobs)
     try:
         if first.url == second.url:
-            raise SameRemoteError(f"cannot copy '{source}' to '{target}': both are '{first.url}'")
+            raise SameRemoteError(
+                f"cannot copy '{source}' to '{target}': both are '{first.url}'", hint="kist remote list"
+            )
         if isinstance(first, FolderRemote):
             first.check_readable()
         with repository.lock():

@@ -276,7 +276,8 @@ class Repository:
             real_root = os.path.realpath(self.root)
             if not real.startswith(real_root + os.sep):
                 raise OutsideRepositoryError(
-                    f"cannot use '{path}': it is outside of the repository '{self.root}'"
+                    f"cannot use '{path}': it is outside of the repository '{self.root}'",
+                    hint="name a path that is in it",
                 )
             return real[len(real_root) + 1 :].replace(os.sep, "/")
         return absolute[len(self.root) + 1 :].replace(os.sep, "/")

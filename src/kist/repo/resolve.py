@@ -213,7 +213,9 @@ def look(repository: Repository) -> Unfinished:
     """
     git = repository.git
     if git is None:
-        raise NotInGitError("cannot resolve: there is no Git repository here, so nothing was merged")
+        raise NotInGitError(
+            "cannot resolve: there is no Git repository here, so nothing was merged", hint="git init"
+        )
     choices = Choices(repository)
     clashes: list[NamedClash] = []
     settled: list[str] = []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base import atomic
 from kist.base.shell import shell_line
+from kist.base.suggest import closest
 from kist.errors import InputError, KistError
 from kist.formats.manifest import Tree, tree_of
 from kist.formats.metafile import with_checksum
@@ -151,10 +152,11 @@ def _plan(repository: Repository, git: GitRepository, rel: str, options: Restore
     """
     commit = git.resolve(options.rev)
     source = CommitSource(repository, commit)
-    then = _find(collect(source, on_damage=noting(repository)), rel)
+    stages = collect(source, on_damage=noting(repository))
+    then = _find(stages, rel)
     shown = repository.shown(rel)
     if then is None:
-        raise _not_tracked(repository, git, rel, commit, options.rev)
+        raise _not_tracked(repository, git, rel, commit, options.rev, stages)
     digest = then.out.output.digest
     if not (then.stage.is_data or (then.stage.is_import and not then.inner)):
         raise CannotRestoreError(
@@ -205,10 +207,11 @@ def _find(stages: list[Stage], rel: str) -> Selected | None:
 
 
 def _not_tracked(
-    repository: Repository, git: GitRepository, rel: str, commit: str, rev: str
+    repository: Repository, git: GitRepository, rel: str, commit: str, rev: str, stages: list[Stage]
 ) -> CannotRestoreError:
     shown = repository.shown(rel)
-    hint = shell_line("kist", "log", shown)
+    near = closest(shown, [repository.shown(item.out.path) for item in all_outputs(stages)])
+    hint = f"did you mean '{near}'?" if near else shell_line("kist", "log", shown)
     if rel and git.list_tree(commit, under=offset_of(repository, git) + rel):
         hint = shell_line("git", "restore", "--source", rev, "--", shown)
     return CannotRestoreError(

@@ -180,7 +180,10 @@ def _refuse(work: _Work, found: Survey) -> _Push | None:
                 hint="choose another name; `git tag` lists those that are taken",
             )
         if named is None and place.head is None and not found.may_change:
-            raise InputError(f"cannot make tag '{options.tag}': there is no commit yet, and nothing to save")
+            raise InputError(
+                f"cannot make tag '{options.tag}': there is no commit yet, and nothing to save",
+                hint="name what to save: `kist save PATH`",
+            )
     if found.may_change or options.tag is not None:
         porcelain.check_identity()
     if not options.push:

@@ -331,7 +331,8 @@ class Settings:
             base = self._named(base_name)
             if base.name in seen:
                 raise InvalidSettingError(
-                    f"cannot use remote '{name}': it refers to itself by '{remote.url}'"
+                    f"cannot use remote '{name}': it refers to itself by '{remote.url}'",
+                    hint="kist remote list",
                 )
             seen.add(base.name)
             location = base.location.rstrip("/") + "/" + below if below else base.location

@@ -40,12 +40,18 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 f"cannot add: {option} takes one target", hint="run the command once for each target"
             )
     if args.glob and (args.out or args.to_remote):
-        raise CannotAddError("cannot add: --glob does not go with --out or --to-remote")
+        raise CannotAddError(
+            "cannot add: --glob does not go with --out or --to-remote", hint="leave one of them out"
+        )
     if args.no_commit and args.to_remote:
-        raise CannotAddError("cannot add: --no-commit does not go with --to-remote")
+        raise CannotAddError(
+            "cannot add: --no-commit does not go with --to-remote", hint="leave one of them out"
+        )
     for option, value in (("--remote", args.remote), ("--remote-jobs", args.remote_jobs)):
         if value and not args.to_remote:
-            raise CannotAddError(f"cannot add: {option} goes with --to-remote")
+            raise CannotAddError(
+                f"cannot add: {option} goes with --to-remote", hint="add `--to-remote`, or leave it out"
+            )
     repository = context.repository()
     if args.out or args.to_remote:
         result = add_from(

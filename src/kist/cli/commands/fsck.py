@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kist.cli.parser import number_above_0
+from kist.cli.parser import mistake, number_above_0
 
 if TYPE_CHECKING:
     import argparse
@@ -34,9 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _share(text: str) -> float:
-    share = float(text.removesuffix("%")) / 100
+    try:
+        share = float(text.removesuffix("%")) / 100
+    except ValueError:
+        share = 0.0
     if not 0 < share <= 1 or not text.endswith("%"):
-        raise ValueError(text)
+        raise mistake(f"'{text}' is not a share such as 5%")
     return share
 
 

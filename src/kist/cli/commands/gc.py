@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kist.cli.parser import mistake, number, number_above_0
+
 if TYPE_CHECKING:
     import argparse
 
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     keep.add_argument("-A", "--all-commits", action="store_true", help="The data of all commits.")
     keep.add_argument("--rev", action="append", default=[], metavar="REV", help="The data of a commit.")
     keep.add_argument(
-        "-n", "--num", type=int, metavar="N", help="With --rev or -a: of the last N commits from there."
+        "-n", "--num", type=number, metavar="N", help="With --rev or -a: of the last N commits from there."
     )
     keep.add_argument("--date", metavar="YYYY-MM-DD", help="The data of commits of this day and later.")
     keep.add_argument("--all-experiments", action="store_true", help="The data of all experiments.")
@@ -48,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-r", "--remote", metavar="NAME", help="The remote; default: core.remote.")
     parser.add_argument("--skip-failed", action="store_true", help="Leave out what cannot be read.")
     parser.add_argument("-f", "--force", action="store_true", help="Do not ask.")
-    parser.add_argument("-j", "--jobs", type=int, metavar="N", help="How many requests may run at once.")
+    parser.add_argument(
+        "-j", "--jobs", type=number_above_0, metavar="N", help="How many requests may run at once."
+    )
     parser.add_argument("--dry", action="store_true", help="Only show what would be removed.")
     parser.add_argument("--json", action="store_true", help="Print what was removed, and why, as JSON.")
     parser.add_argument(
@@ -61,9 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _minutes(text: str) -> float:
-    minutes = float(text)
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = -1.0
     if not 0 <= minutes < 1e9:
-        raise ValueError(text)
+        raise mistake(f"'{text}' is not a number of minutes")
     return minutes
 
 

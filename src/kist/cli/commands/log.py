@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kist.cli.parser import number_above_0
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `log`."""
     parser.add_argument("path", nargs="?", help="Only this tracked path, or what is below it.")
-    parser.add_argument("-n", type=_positive, metavar="N", dest="limit", help="Only the newest N versions.")
+    parser.add_argument(
+        "-n", type=number_above_0, metavar="N", dest="limit", help="Only the newest N versions."
+    )
     parser.add_argument("--rev", metavar="REV", help="Versions up to this one; default: HEAD.")
     parser.add_argument("-A", "--all", action="store_true", help="Versions of all branches and tags.")
     parser.add_argument("--graph", action="store_true", help="Draw how commits follow each other.")
@@ -26,13 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-r", "--remote", metavar="NAME", help="Ask this remote.")
     parser.add_argument("--json", action="store_true", help="Print a list of objects.")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
