@@ -395,6 +395,15 @@ def test_content_ids_are_read_as_dvc_reads_them(text: str, expected: Digest | No
     assert parse_metafile(text.encode(), name="x.dvc").outs[0].digest == expected
 
 
+@pytest.mark.parametrize("value", ["1" * 32, "0" * 32, "5e" + "1" * 30, "1" * 30 + "e1", "0" * 31 + "7.dir"])
+def test_a_content_id_that_looks_like_a_number_is_written_as_a_text(value: str) -> None:
+    written = render_metafile(Metafile((Output("x", md5(value), 6),)))
+    assert parse_metafile(written, name="x.dvc").outs[0].digest == md5(value)
+    from ruamel.yaml import YAML
+
+    assert YAML(typ="safe", pure=True).load(written)["outs"][0]["md5"] == value
+
+
 def test_files_of_a_directory_take_the_kind_of_the_entry() -> None:
     text = f"outs:\n- path: d\n  hash: md5\n  files:\n  - relpath: a\n    md5: {HELLO}\n"
     (out,) = parse_metafile(text.encode(), name="d.dvc").outs

@@ -115,6 +115,15 @@ def test_all_commits_leave_experiments_out_unless_asked(sandbox: Sandbox) -> Non
     assert set(repository.all_commits(experiments=True)) == {first, second, detached, experiment}
 
 
+def test_what_a_dead_run_left_beside_experiments_is_none(sandbox: Sandbox) -> None:
+    sandbox.commit("first")
+    left = sandbox.git("commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", "left")
+    sandbox.git("update-ref", "refs/exps/exec/EXEC_CHECKPOINT", left)
+    sandbox.git("symbolic-ref", "refs/exps/exec/EXEC_HEAD", "refs/heads/gone")
+    sandbox.git("update-ref", "refs/exps/celery/stash", left)
+    assert sandbox.repository().experiment_commits() == []
+
+
 def test_a_tree_is_listed_with_any_name(sandbox: Sandbox) -> None:
     names = ["a.dvc", "d/ü b.dvc", "d/tab\there.dvc", "q'\".dvc", "[x]*.dvc", "other", "-dash.dvc"]
     for name in names:

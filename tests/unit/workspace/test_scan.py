@@ -107,6 +107,15 @@ def test_executable_files_are_named_whether_or_not_anything_changed(data: Path, 
     assert (again.unread, again.executables) == (0, ["sub/b.txt"])
 
 
+def test_the_id_of_a_directory_knows_no_modes_links_or_empty_folders(data: Path, index: StatIndex) -> None:
+    (data / "sub" / "b.txt").chmod(0o755)
+    (data / "a.txt").rename(data.parent / "elsewhere")
+    (data / "a.txt").symlink_to("../elsewhere")
+    (data / "hollow" / "deeper").mkdir(parents=True)
+    snapshot = read(look(data, index), index)
+    assert directory_oid(snapshot, index=index) == ("20ad46588e5628537eb822c2583dd63d.dir", 8, 2)
+
+
 def test_what_cannot_be_stored_is_refused_by_name(data: Path, index: StatIndex) -> None:
     os.mkfifo(data / "sub" / "pipe")
     with pytest.raises(SpecialFileError, match="sub/pipe"):
