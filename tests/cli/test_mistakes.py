@@ -110,6 +110,7 @@ MISTAKES = [
         "cannot find 'zzz.zzz'",
         "kist config --list --show-origin",
     ),
+    (("gc",), 255, "cannot tell what to keep: one of -w, -a, -T, -A,", "kist gc -A --dry"),
     (("gc", "-w", "-j", "x"), 254, "`kist gc`: -j/--jobs: 'x' is not a whole number", "kist gc --help"),
     (("gc", "-w", "-n", "x"), 254, "`kist gc`: -n/--num: 'x' is not a whole number", "kist gc --help"),
     (("log", "-n", "0"), 254, "`kist log`: -n: '0' is not above 0", "kist log --help"),
@@ -170,3 +171,11 @@ def test_a_mistyped_remote_is_an_error_of_a_listing_that_needs_none(project: Pro
     answer = project.try_kist("list", ".", "--remote", "stoer")
     assert answer.code == 1
     assert answer.err.endswith("hint: did you mean 'store'?\n")
+
+
+def test_a_metafile_of_another_folder_names_its_data_from_there(project: Project) -> None:
+    project.write({"new.bin": "new\n", "notes/x": ""})
+    project.kist("add", "--file", "notes/new.dvc", "new.bin")
+    assert project.read("notes/new.dvc").startswith("wdir: ..\nouts:\n")
+    assert "/new.bin\n" in project.read(".gitignore")
+    assert project.kist("status").out == "Data and pipelines are up to date.\n"

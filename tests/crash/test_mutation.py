@@ -159,7 +159,6 @@ def test_pull_restores_what_was_edited_through_a_link(arena: Arena, link: str) -
     arena.must("push", "-q")
     os.chmod(os.path.realpath(arena.path("model.bin")), 0o644)
     append(arena.path("model.bin"))
-    arena.kist("pull", "--force")
     assert arena.kist("pull", "--force").status == 0
     assert read(arena.path("model.bin")) == worlds.V1["model.bin"]
     assert false_objects(arena.snapshot()) == []

@@ -136,7 +136,7 @@ def test_a_single_file_with_control_characters_is_ignored_by_git_or_refused(
 
 def test_twins_long_paths_and_names_of_our_own_files_make_the_whole_round(arena: Arena) -> None:
     worlds.empty(arena)
-    long = b"/".join([b"d" * 180] * 6)
+    long = b"/".join([b"d" * 180] * 7)
     files = {
         b"Case": b"upper", b"case": b"lower", b"CASE/x": b"folder",
         "é".encode(): b"composed", unicodedata.normalize("NFD", "é").encode(): b"decomposed",
