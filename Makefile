@@ -18,7 +18,7 @@ help:
 	@echo 'make demo       the main job on real input, command by command'
 	@echo 'make bench      the benchmarks, beside the real DVC'
 	@echo 'make format     rewrite the code in the project style'
-	@echo 'make docs       write the generated pages of docs/reference again'
+	@echo 'make docs       write the generated pages again: docs/reference, docs/man, llms.txt'
 
 venv: $(VENV)/.ready
 

@@ -1,4 +1,7 @@
-"""The workloads of clean-up: `gc -A` over a long history with nothing to do, and `gc` of a few objects of many."""
+"""The workloads of clean-up: `gc -A` and `log` over a long history, `gc` of a few objects of many, `fsck` of all.
+
+`log` stands here because it reads what `gc -A` reads; DVC has none, so it is held against DVC's `gc -A`.
+"""
 
 from __future__ import annotations
 
@@ -7,69 +10,144 @@ import json
 import os
 import statistics
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
+from benchmarks import workload
 from benchmarks.main_table import settle
 from benchmarks.measure import CommandFailed, Measurement, measure
 from benchmarks.other_workloads import Context
 from benchmarks.results import Check
 from benchmarks.sandbox import DVC, KIST, Sandbox
 
-COMMITS = 500
-DATA_COMMITS = 100
+DATA_COMMITS_SHARE = 5
+"""One of so many commits touches data."""
 FILES = 1_000
-OBJECTS = 100_000
-GARBAGE = 1_000
+GARBAGE_SHARE = 100
+"""One of so many objects is garbage."""
+HISTORY_FLOOR = 40
+REMOVAL_FLOOR = 25
+FSCK_LIMIT = 1.2
+MEMORY_LIMIT_BYTES = 150 * 10**6
 
 
-def history(context: Context, *, commits: int = COMMITS, data_commits: int = DATA_COMMITS) -> list[Check]:
-    """Returns how `gc -A` that finds nothing to remove compares, over commits of which a few touch data."""
-    title = f"gc -A, nothing to do, {commits} commits, {data_commits} of them touch data: DVC / Kist"
-    return _compare(
-        context, "history", title, 40, lambda box: make_history(box, commits, data_commits), ("-A",)
+class Run(NamedTuple):
+    """One way to do the work: by which tool, with which words, and what it must say as a proof that it did it."""
+
+    kind: str
+    words: tuple[str, ...]
+    says: str
+
+
+def history(context: Context, *, commits: int) -> list[Check]:
+    """Returns how `gc -A` that finds nothing to remove, and `log --all`, compare with DVC's `gc -A`."""
+    data_commits = max(2, commits // DATA_COMMITS_SHARE)
+    says = "No unused 'repo' cache to remove."
+    dvc = Run(DVC, ("gc", "-A", "-f"), says)
+    gc = Run(KIST, ("gc", "-A", "-f"), says)
+    log = Run(KIST, ("log", "--all"), "10 files changed")
+    found = _measured(
+        context, "history", (dvc, gc, log), lambda box: make_history(box, commits, data_commits)
+    )
+    what = f"{commits} commits, {data_commits} touch data"
+    return [
+        *_checks(f"gc -A, nothing to do, {what}", HISTORY_FLOOR, found[dvc], found[gc]),
+        *_checks(f"log --all, {what}, beside DVC's gc -A", HISTORY_FLOOR, found[dvc], found[log]),
+    ]
+
+
+def removal(context: Context, *, objects: int) -> list[Check]:
+    """Returns how `gc -w` that removes a few objects of many compares."""
+    garbage = max(2, objects // GARBAGE_SHARE)
+    runs = [
+        Run(kind, ("gc", "-w", "-f"), f"Removed {garbage} objects from repo cache.") for kind in (DVC, KIST)
+    ]
+    found = _measured(context, "removal", runs, lambda box: make_garbage(box, objects, garbage))
+    return _checks(
+        f"gc -w of {garbage:,} of {objects:,} objects", REMOVAL_FLOOR, found[runs[0]], found[runs[1]]
     )
 
 
-def removal(context: Context, *, objects: int = OBJECTS, garbage: int = GARBAGE) -> list[Check]:
-    """Returns how `gc -w` that removes a few objects of many compares."""
-    title = f"gc -w of {garbage} of {objects} objects: DVC / Kist"
-    return _compare(context, "removal", title, 25, lambda box: make_garbage(box, objects, garbage), ("-w",))
-
-
-def _compare(
-    context: Context,
-    name: str,
-    title: str,
-    floor: float,
-    make: Callable[[Sandbox], str],
-    scope: tuple[str, ...],
-) -> list[Check]:
-    found: dict[str, list[Measurement]] = {DVC: [], KIST: []}
+def verification(context: Context, *, objects: int) -> list[Check]:
+    """Returns how `fsck` of a cache compares with md5sum over the same files on both cores."""
+    kist = context.program(KIST)
+    if kist is None:
+        return []
+    box = Sandbox(kist, os.path.join(context.workdir, "verification"))
+    box.make_repository(box.repo, with_remote=False)
+    workload.make_tree(os.path.join(box.repo, "data"), workload.small_files(objects))
+    box.run("add", "-q", "data", cwd=box.repo)
+    store = os.path.join(box.repo, ".dvc", "cache", "files", "md5")
+    ways = {
+        "md5sum": (
+            ["sh", "-c", "find . -type f -print0 | xargs -0 -n 1000 -P 2 md5sum | wc -l"],
+            store,
+            f"{objects + 1}\n",
+        ),
+        "fsck": ([*kist.argv, "fsck"], box.repo, f"{objects + 1} objects verified"),
+    }
+    found: dict[str, list[Measurement]] = {name: [] for name in ways}
     for number in range(context.rounds):
-        for kind in (DVC, KIST) if number % 2 else (KIST, DVC):
-            program = context.program(kind)
+        for name in sorted(ways, reverse=bool(number % 2)):
+            argv, cwd, says = ways[name]
+            settle()
+            result = measure(argv, cwd=cwd, env=box.env, terminal=context.terminal)
+            if says not in result.output:
+                raise CommandFailed(f"{name} did not say {says!r}: {result.output[-400:]}")
+            found[name].append(result)
+    pairs = list(zip(found["fsck"], found["md5sum"], strict=True))
+    title = f"fsck of {objects:,} objects"
+    detail = " · ".join(f"fsck {one.wall_s:.2f} s, md5sum {two.wall_s:.2f} s" for one, two in pairs)
+    ratio = statistics.median(one.wall_s / two.wall_s for one, two in pairs)
+    return [
+        Check(f"{title}: over md5sum on both cores", ratio, FSCK_LIMIT, False, "x", detail),
+        memory_check(title, found["fsck"]),
+    ]
+
+
+def memory_check(title: str, found: Sequence[Measurement]) -> Check:
+    """Returns the highest peak of memory, held against the limit of these workloads."""
+    peak = max(one.memory_bytes for one in found) / 1e6
+    return Check(f"{title}: memory", peak, MEMORY_LIMIT_BYTES / 1e6, False, "MB", "")
+
+
+def _measured(
+    context: Context, name: str, runs: Sequence[Run], make: Callable[[Sandbox], None]
+) -> dict[Run, list[Measurement]]:
+    """Returns what each run cost, round by round; each has a repository of its own, made by `make`."""
+    found: dict[Run, list[Measurement]] = {run: [] for run in runs}
+    for number in range(context.rounds):
+        for run in runs if number % 2 else reversed(runs):
+            program = context.program(run.kind)
             if program is None:
-                return []
-            box = Sandbox(program, os.path.join(context.workdir, f"{name}-{number}-{kind}"))
-            says = make(box)
+                continue
+            folder = f"{name}-{number}-{run.kind}-{run.words[0]}"
+            box = Sandbox(program, os.path.join(context.workdir, folder))
+            make(box)
             settle()
             # The first run of either tool in a repository also fills its records.
             result = measure(
-                [*program.argv, "gc", *scope, "-f"], cwd=box.repo, env=box.env, terminal=context.terminal
+                [*program.argv, *run.words], cwd=box.repo, env=box.env, terminal=context.terminal
             )
-            if says not in result.output:
-                raise CommandFailed(f"{name}: {kind} did not say {says!r}: {result.output}")
-            found[kind].append(result)
-    ratios = [dvc.wall_s / kist.wall_s for dvc, kist in zip(found[DVC], found[KIST], strict=True)]
-    detail = " · ".join(
-        f"DVC {dvc.wall_s:.2f} s, Kist {kist.wall_s:.3f} s; {kist.memory_bytes / 1e6:.0f} MB"
-        for dvc, kist in zip(found[DVC], found[KIST], strict=True)
-    )
-    return [Check(title, statistics.median(ratios), floor, True, "x", detail)]
+            if run.says not in result.output:
+                raise CommandFailed(f"{name}: {run.kind} did not say {run.says!r}: {result.output[-400:]}")
+            found[run].append(result)
+    return found
 
 
-def make_history(box: Sandbox, commits: int, data_commits: int) -> str:
-    """Makes a repository whose history touches a directory of 1,000 files now and then; returns what gc must say.
+def _checks(title: str, floor: float, dvc: Sequence[Measurement], kist: Sequence[Measurement]) -> list[Check]:
+    """Returns the ratio where both tools ran, and Kist's memory where it did."""
+    checks = []
+    if dvc and kist:
+        pairs = list(zip(dvc, kist, strict=True))
+        detail = " · ".join(f"DVC {one.wall_s:.2f} s, Kist {two.wall_s:.3f} s" for one, two in pairs)
+        ratio = statistics.median(one.wall_s / two.wall_s for one, two in pairs)
+        checks.append(Check(f"{title}: DVC / Kist", ratio, floor, True, "x", detail))
+    return [*checks, memory_check(title, kist)] if kist else checks
+
+
+def make_history(box: Sandbox, commits: int, data_commits: int) -> None:
+    """Makes a repository whose history touches a directory of 1,000 files now and then.
 
     Written directly, as the tools would write it: a thousand commands by hand would take an hour.
     """
@@ -93,11 +171,10 @@ def make_history(box: Sandbox, commits: int, data_commits: int) -> str:
     stream = b"".join(versions())
     subprocess.run(["git", "fast-import", "--quiet"], cwd=box.repo, env=box.env, input=stream, check=True)
     box.git("reset", "-q", "--hard", cwd=box.repo)
-    return "No unused 'repo' cache to remove."
 
 
-def make_garbage(box: Sandbox, objects: int, garbage: int) -> str:
-    """Makes a repository with a directory of many files whose first version had some more; returns what gc must say."""
+def make_garbage(box: Sandbox, objects: int, garbage: int) -> None:
+    """Makes a repository with a directory of many files whose first version had some more."""
     box.make_repository(box.repo, with_remote=False)
     kept = {
         f"{number % 100:02d}/file-{number:06d}": b"%d\n" % number for number in range(objects - garbage - 2)
@@ -109,7 +186,6 @@ def make_garbage(box: Sandbox, objects: int, garbage: int) -> str:
         with open(os.path.join(box.repo, "data.dvc"), "wb") as stream:
             stream.write(_metafile(box, "data", files))
         box.commit(message, cwd=box.repo)
-    return f"Removed {garbage} objects from repo cache."
 
 
 def _commit(number: int, files: list[tuple[str, bytes]]) -> bytes:

@@ -18,17 +18,25 @@ from typing import Any
 # So that `python benchmarks/run.py` works as `python -m benchmarks.run` does.
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from benchmarks import everyday_save, main_table, other_workloads, results, rows, workload
+from benchmarks import cleanup, everyday_save, main_table, other_workloads, results, rows, workload
 from benchmarks.sandbox import DVC, KIST, Program, bare_program
 
-WORKLOADS = ("main", "big", "medium", "scale", "startup", "everyday")
+WORKLOADS = ("main", "big", "medium", "scale", "startup", "everyday", "cleanup")
 BYTES_PER_SMALL_FILE = 11_000
 RESULTS_MARK = "<!-- results: written by the benchmark, everything below is replaced -->\n"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__)
-    parser.add_argument("--files", type=int, default=100_000, help="files of the main table (%(default)s)")
+    parser.add_argument(
+        "--files",
+        type=int,
+        default=100_000,
+        help="files of the main table; `save` has half of them, `gc` and `fsck` as many objects (%(default)s)",
+    )
+    parser.add_argument(
+        "--commits", type=int, default=500, help="commits that `gc -A` and `log` read (%(default)s)"
+    )
     parser.add_argument("--tracked-files", type=int, default=2_000, help="number of .dvc files (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds; medians are printed (%(default)s)")
     parser.add_argument(
@@ -36,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--workloads",
-        default="main,big,medium,startup,everyday",
+        default="main,big,medium,startup,everyday,cleanup",
         help=f"which of {','.join(WORKLOADS)} (%(default)s); scale is 1,000,000 files, Kist alone",
     )
     parser.add_argument("--scale-only", action="store_true", help="the same as --workloads scale")
@@ -155,7 +163,11 @@ def run(options: argparse.Namespace, command: list[str], workdir: str) -> int:
     if "startup" in chosen:
         checks += other_workloads.startup(context)
     if "everyday" in chosen:
-        checks += everyday_save.save(context) + everyday_save.log(context)
+        checks += everyday_save.save(context, files=max(100, options.files // 2))
+    if "cleanup" in chosen:
+        checks += cleanup.history(context, commits=options.commits)
+        checks += cleanup.removal(context, objects=options.files)
+        checks += cleanup.verification(context, objects=options.files)
     text = ""
     if lines:
         text += results.render_table(lines)

@@ -1,4 +1,7 @@
-"""Writes docs/reference/commands.md and docs/reference/errors.md from the code; `--check` says whether they are true.
+"""Writes the generated pages; `--check` says whether they are true.
+
+docs/reference/commands.md and docs/reference/errors.md are made here from the code, docs/man/*.1 by make_man.py, and
+llms.txt from the other pages by make_llms.py.
 
 The text is made from the parsers' parts, not from argparse's own help, whose form differs between Python versions.
 """
@@ -14,13 +17,16 @@ import pkgutil
 import sys
 
 import kist
+from check_docs import pages, read
 from kist.cli.parser import CommandParser
 from kist.cli.run import command_parser
 from kist.cli.table import GROUPS
 from kist.errors import KistError
+from make_llms import llms_page
+from make_man import EXIT_CODES, GENERAL, help_text, man_pages, metavar
 
 NOTE = "<!-- Written by `make docs` from the code; changes by hand are lost. -->\n"
-GENERAL = {"help", "quiet", "verbose"}
+MAN = "docs/man"
 
 
 def commands_page() -> str:
@@ -28,8 +34,8 @@ def commands_page() -> str:
     parts = [
         "# Commands\n",
         NOTE,
-        "All commands take `-h`, `-q` and `-v`, before or after their name. `kist --help` lists what else may stand",
-        "before the command. Exit codes are in [errors.md](errors.md).\n",
+        "Every command with all of its options. All of them take `-h`, `-q` and `-v`, before or after their name.",
+        "`kist --help` lists what else may stand before the command. Exit codes are in [errors.md](errors.md).\n",
     ]
     for title, commands in GROUPS:
         parts.append(f"## {title}\n")
@@ -49,7 +55,7 @@ def command_part(parser: CommandParser, summary: str, aliases: tuple[str, ...] =
         lines.append(f"Takes one of: {', '.join(f'`{name}`' for name in helps)}.\n")
     if actions:
         lines += ["| argument | meaning |", "|---|---|"]
-        lines += [f"| {_spelling(action)} | {_cell(_help(action))} |" for action in actions]
+        lines += [f"| {_spelling(action)} | {_cell(help_text(action))} |" for action in actions]
         lines.append("")
     for name, text in helps.items():
         lines += command_part(parser.children()[name], text)
@@ -58,25 +64,12 @@ def command_part(parser: CommandParser, summary: str, aliases: tuple[str, ...] =
 
 def _spelling(action: argparse.Action) -> str:
     if action.option_strings:
-        value = "" if action.nargs == 0 else f" {_metavar(action)}"
+        value = "" if action.nargs == 0 else f" {metavar(action)}"
         return ", ".join(f"`{name}{value}`" for name in action.option_strings)
-    name = _metavar(action)
+    name = metavar(action)
     return {"*": f"`[{name} ...]`", "+": f"`{name} [{name} ...]`", "?": f"`[{name}]`"}.get(
         str(action.nargs), f"`{name}`"
     )
-
-
-def _metavar(action: argparse.Action) -> str:
-    if isinstance(action.metavar, str):
-        return action.metavar
-    if action.choices is not None:
-        return "{" + ",".join(str(choice) for choice in action.choices) + "}"
-    return action.dest.upper() if action.option_strings else action.dest
-
-
-def _help(action: argparse.Action) -> str:
-    text = action.help or ""
-    return text % {**vars(action), "prog": "kist"} if "%" in text else text
 
 
 def _cell(text: str) -> str:
@@ -88,17 +81,12 @@ def errors_page() -> str:
     lines = [
         "# Exit codes and errors\n",
         NOTE,
-        "Errors are text on stderr, also with `--json`: a line `error: ...`, and most often a line `hint: ...` that",
-        "says what to do. stdout holds data only, and with an error it may be empty.\n",
+        "What each exit code and each error code means. Errors are text on stderr, also with `--json`: a line",
+        "`error: ...`, and most often a line `hint: ...` that says what to do. stdout holds data only, and with an",
+        "error it may be empty.\n",
         "| exit code | when |",
         "|---|---|",
-        "| 0 | done; also when there was nothing to do |",
-        "| 1, 255 | an error, 1 or 255 as the same command of DVC gives it |",
-        "| 130, 143, 129 | ended by Ctrl-C, SIGTERM, SIGHUP; temporary files are removed |",
-        "| 141 | the reader of stdout went away |",
-        "| 251 | a configuration file or option is wrong |",
-        "| 253 | not inside a repository |",
-        "| 254 | the command line cannot be understood |",
+        *(f"| {codes} | {text} |" for codes, text in EXIT_CODES),
         "",
         "Each error has a permanent code.\n",
         "| code | exit code | meaning |",
@@ -129,29 +117,39 @@ def error_classes() -> dict[str, type[KistError]]:
     return found
 
 
+def generated() -> dict[str, str]:
+    """Returns the text of each generated file by its path. llms.txt comes last: it reads the others."""
+    made = {"docs/reference/commands.md": commands_page(), "docs/reference/errors.md": errors_page()}
+    for name, text in man_pages(read("CHANGELOG.md")).items():
+        made[f"{MAN}/{name}"] = text
+    made["llms.txt"] = llms_page(
+        sorted({*pages(), *(path for path in made if path.endswith(".md"))}),
+        lambda path: made[path] if path in made else read(path),
+    )
+    return made
+
+
 def main() -> int:
     """Returns the exit status."""
     os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     is_check = sys.argv[1:] == ["--check"]
-    stale = 0
-    for path, text in (
-        ("docs/reference/commands.md", commands_page()),
-        ("docs/reference/errors.md", errors_page()),
-    ):
-        old = ""
-        if os.path.exists(path):
-            with open(path, encoding="utf-8") as stream:
-                old = stream.read()
-        if is_check and old != text:
-            stale = 1
-            print(f"{path} is not what the code says; run `make docs`")
+    made = generated()
+    os.makedirs(MAN, exist_ok=True)
+    gone = [path for name in sorted(os.listdir(MAN)) if (path := f"{MAN}/{name}") not in made]
+    stale = [path for path, text in made.items() if not os.path.exists(path) or read(path) != text]
+    for path in gone + stale:
+        if is_check:
+            print(f"{path} is not what the code and the pages say; run `make docs`")
+            old = read(path).splitlines(True) if os.path.exists(path) else []
             sys.stdout.writelines(
-                difflib.unified_diff(old.splitlines(True), text.splitlines(True), path, "code", n=0)
+                difflib.unified_diff(old, made.get(path, "").splitlines(True), path, "made", n=0)
             )
-        elif old != text:
+        elif path in made:
             with open(path, "w", encoding="utf-8") as stream:
-                stream.write(text)
-    return stale
+                stream.write(made[path])
+        else:
+            os.remove(path)
+    return 1 if is_check and (gone or stale) else 0
 
 
 if __name__ == "__main__":

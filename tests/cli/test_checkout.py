@@ -41,8 +41,8 @@ def test_one_unsaved_file_leaves_everything_as_it_is(changed: Project) -> None:
     assert answer.err == (
         "error: cannot check out '../data', '../model.bin': '../data/mine.txt', '../model.bin' would be lost, "
         "for the cache does not have that content\n"
-        "hint: kist commit ../data ../model.bin    (keeps it), or "
-        "kist checkout --force ../data ../model.bin    (drops it)\n"
+        "hint: keep it with `kist commit ../data ../model.bin`, or "
+        "drop it with `kist checkout --force ../data ../model.bin`\n"
     )
     assert [changed.files("data"), changed.files("sub"), changed.read("model.bin")] == before
 

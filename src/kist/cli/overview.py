@@ -10,20 +10,18 @@ usage: kist [options] command ...
 Data version control beside Git; works in every DVC repository.
 """
 
-_TAIL = """
-Options before the command:
-  -q, --quiet         Say only errors and data.
-  -v, --verbose       Say more; twice: even more.
-  -h, --help          Show this help.
-  -V, --version       Show the version.
-  --cd PATH           Change to a directory first.
-  --wait-for-lock     Wait for the repository's lock as long as it takes.
-  --no-color          No colours (or set NO_COLOR).
-  --json              Data as JSON, for commands that have it.
-  --progress MODE     auto (a line on the terminal), none, or json (lines on stderr).
-
-Run `kist help COMMAND` for the help of a command.
-"""
+OPTIONS_BEFORE = (
+    ("-q, --quiet", "Say only errors and data."),
+    ("-v, --verbose", "Say more; twice: even more."),
+    ("-h, --help", "Show this help."),
+    ("-V, --version", "Show the version."),
+    ("--cd PATH", "Change to a directory first."),
+    ("--wait-for-lock", "Wait for the repository's lock as long as it takes."),
+    ("--no-color", "No colours (or set NO_COLOR)."),
+    ("--json", "Data as JSON, for commands that have it."),
+    ("--progress MODE", "auto (a line on the terminal), none, or json (lines on stderr)."),
+)
+"""Options that may stand before the command, and what they do."""
 
 
 def overview() -> str:
@@ -35,5 +33,7 @@ def overview() -> str:
             name = f"{command.name} ({', '.join(command.aliases)})" if command.aliases else command.name
             lines.append(f"  {name:<18}  {command.help}")
         lines.append("")
-    lines.pop()
-    return "\n".join(lines) + "\n" + _TAIL
+    lines.append("Options before the command:")
+    lines += [f"  {spelling:<18}  {text}" for spelling, text in OPTIONS_BEFORE]
+    lines += ["", "Run `kist help COMMAND` for the help of a command."]
+    return "\n".join(lines) + "\n"

@@ -338,7 +338,7 @@ def _refusal(repository: Repository, tasks: Sequence[_Task]) -> UnsavedFilesErro
     return UnsavedFilesError(
         f"cannot check out {_listed(outputs)}: {_listed(lost)} would be lost, "
         "for the cache does not have that content",
-        hint=f"{keep}    (keeps it), or {drop}    (drops it)",
+        hint=f"keep it with `{keep}`, or drop it with `{drop}`",
     )
 
 
