@@ -226,7 +226,6 @@ def test_by_commit_a_file_is_as_old_as_its_content_in_the_branch(
 def test_by_commit_a_merge_brings_nothing_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = Project(str(tmp_path / "project"))
     project.git("symbolic-ref", "HEAD", "refs/heads/main")
-    project.kist("install", "-q")
     project.write({"data/base": "1\n"})
     commit_at(project, "2020-01-01", monkeypatch, "data")
     project.kist("switch", "-q", "-c", "side")
@@ -236,7 +235,10 @@ def test_by_commit_a_merge_brings_nothing_of_its_own(tmp_path: Path, monkeypatch
     project.write({"data/main": "1\n"})
     commit_at(project, "2022-01-01", monkeypatch)
     monkeypatch.setenv("GIT_COMMITTER_DATE", "2023-01-01T12:00:00Z")
-    project.git("merge", "-q", "--no-edit", "side")
+    project.git("merge", "-q", "--no-commit", "-s", "ours", "side")
+    project.write({"data/side": "1\n"})
+    project.kist("add", "-q", "data")
+    project.git("commit", "-q", "-a", "--no-edit")
     by = ("--by", "commit")
     assert listed(project, *by, "--before", "2021-06-01") == {"data": ["data/base", "data/side"]}
     assert listed(project, *by, "--before", "2022-06-01") == {"data": ["data/base", "data/main", "data/side"]}

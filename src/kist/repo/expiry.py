@@ -217,18 +217,18 @@ class ByColumn:
 
     def _name_column(self, columns: Mapping[str, None], shown: str) -> str:
         """Returns the column with the names of files. Raises: TableError: that, or the one with dates, is missing."""
-        there = f"its columns are {listed([key for key in columns if isinstance(key, str)], 20)}"
+        columns_hint = f"its columns are {listed([key for key in columns if isinstance(key, str)], 20)}"
         wanted = [self._column.dates] + ([self._column.names] if self._column.names else [])
         for column in wanted:
             if column not in columns:
-                raise TableError(f"cannot use '{shown}': it has no column '{column}'", hint=there)
+                raise TableError(f"cannot use '{shown}': it has no column '{column}'", hint=columns_hint)
         if self._column.names is not None:
             return self._column.names
         usual = next((column for column in _NAME_COLUMNS if column in columns), None)
         if usual is None:
             raise TableError(
                 f"cannot use '{shown}': no column says by its name that it names files",
-                hint=f"say which one: `--by column:{self._column.table}:{self._column.dates}:NAMES`; {there}",
+                hint=f"say which one: `--by column:{self._column.table}:{self._column.dates}:NAMES`; {columns_hint}",
             )
         return usual
 

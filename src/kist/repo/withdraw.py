@@ -6,9 +6,11 @@ Only files that are as the old version has them, and that are stored, ever go. N
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from kist.base import atomic
 from kist.errors import FormatError
 from kist.formats.manifest import compare_manifests
 from kist.formats.records import Digest
@@ -19,7 +21,7 @@ from kist.repo.metafiles import Changes
 from kist.repo.remove import delete_data
 from kist.store import links
 from kist.store.statindex import DIGEST_SIZE
-from kist.workspace.checkout import apply_plan, plan_differences, unsaved_paths
+from kist.workspace.checkout import apply_plan, plan_differences, unsaved_paths, with_empty_folders
 from kist.workspace.scan import remember
 
 if TYPE_CHECKING:
@@ -71,17 +73,38 @@ def take_out(repository: Repository, look: Look, gone: Mapping[str, str]) -> int
 
     Args: gone: path -> id; nothing of it is `in_the_way`.
     """
-    present = {path: oid for path, oid in present_files(look, gone).items() if oid == gone[path]}
-    if not present or look.snapshot is None:
+    if look.snapshot is None or not look.is_dir:
         return 0
+    present = {path: oid for path, oid in present_files(look, gone).items() if oid == gone[path]}
     plan = plan_differences(repository.root, look.path, present, {})
+    # A removal that was interrupted may have left a folder without its files.
+    above = {folder for path in gone for folder in _folders_above(path)}
+    planned = {folder.path for folder in plan.folders}
+    wide = with_empty_folders(plan, look.snapshot).folders
+    plan = plan._replace(folders=[item for item in wide if item.path in planned or item.path in above])
     store = repository.store_for(look.snapshot.space.partition(":")[0])
     done = apply_plan(
         plan, look.snapshot, store, link=links.COPY, trusted={}, workers=1, progress=repository.progress
     )
     if done.snapshot is not None:
         remember(done.snapshot, index=repository.index)
+    _sync(repository.abspath(look.path), above)
     return len(present)
+
+
+def _sync(top: str, folders: Iterable[str]) -> None:
+    """Makes the removal durable: after it the note goes that tells of it."""
+    paths = [top, *(path for folder in folders if os.path.isdir(path := os.path.join(top, folder)))]
+    if len(paths) > atomic.SYNC_EACH_LIMIT and atomic.sync_file_system(top):
+        return
+    for path in paths:
+        atomic.sync_directory(path)
+
+
+def _folders_above(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def take_out_single(repository: Repository, path: str, changes: Changes) -> None:
