@@ -71,32 +71,84 @@ def test_story_f_a_files_whole_life(office: Office) -> None:
 
 
 def test_story_g_a_branch_of_data_and_a_branch_of_a_task(office: Office) -> None:
+    """Also story H: a job fills the data branch, old data leaves it, and storage is freed but for what models need."""
     desk = office.desk("project")
     desk("kist init --quiet")
     desk(f"kist remote add -d storage {office.storage}")
-    desk("kist save -m 'An empty project'")
+    desk(f"git init --quiet --bare {office.top}/hub.git && git remote add origin {office.top}/hub.git")
+    desk("kist save -m 'An empty project' --push")
     desk("kist switch -c data/prices")
-    desk.write("prices/2024-01.csv", "1\n")
-    desk("kist save prices -m 'January'")
-    desk.write("prices/2024-02.csv", "2\n")
-    desk("kist save -m 'February' --tag prices-2024-02")
-    desk("kist switch master")
-    assert not desk.exists("prices/2024-01.csv")
-    desk("kist switch -c task/forecast prices-2024-02")
+    days = ["2024-01-31", "2024-02-29", "2024-03-31", "2024-04-30"]
+    prices = {day: f"prices of {day}\n" for day in days}
+
+    def job(day: str) -> None:
+        """What the timer runs: a day's file comes into the branch; the others do not have to be there."""
+        etl("git pull --quiet --ff-only")
+        etl.write(f"prices/{day}.csv", prices[day])
+        etl(f"kist save prices -m 'Prices of {day}' --tag prices-{day} --push")
+
+    desk.write("prices/README", "a file a day\n")
+    desk("kist save prices -m 'Prices' --push")
+    # The job has a clone of its own, of its branch alone.
+    etl = office.desk("etl")
+    etl("rm -rf .git && git clone --quiet --branch data/prices ../hub.git .")
+    for day in days[:3]:
+        job(day)
+    # What it never fetched is in the branch all the same.
+    assert not etl.exists("prices/README")
+    assert etl("kist list . prices").split() == [f"{day}.csv" for day in days[:3]] + ["README"]
+
+    # A task begins with the data of a day; data, code and weights are one commit.
+    desk("git fetch --quiet --tags")
+    desk("kist switch -c task/forecast prices-2024-02-29")
     desk.write("train.py", "print('trained')\n")
-    desk.write("weights.bin", "weights\n")
+    desk.write("weights.bin", "weights of February\n")
     desk("git add train.py")
-    desk("kist save weights.bin -m 'First forecast'")
-    # Which data and code trained which model: one commit has all three.
+    desk("kist save weights.bin -m 'First forecast' --tag forecast-1 --push")
     row = json.loads(desk("kist log weights.bin --json"))[0]
+    assert row["tags"] == ["forecast-1"]
     assert desk(f"git show {row['commit']}:train.py") == "print('trained')\n"
-    desk("kist switch data/prices")
-    desk.write("prices/2024-03.csv", "3\n")
-    desk("kist save -m 'March'")
-    desk(f"kist switch {row['commit']}")
-    assert sorted(os.listdir(desk.top / "prices")) == ["2024-01.csv", "2024-02.csv"]
-    assert desk.read("weights.bin") == "weights\n"
-    assert "up to date" in desk("kist status")
+    # Which data made it: the newest version of the data in that commit's history.
+    data = json.loads(desk(f"kist log prices --rev {row['commit']} -n 1 --json"))[0]
+    assert (data["subject"], data["tags"]) == ("Prices of 2024-02-29", ["prices-2024-02-29"])
+
+    job(days[3])
+    # Old data leaves the branch of data: first a look, which changes nothing.
+    said = etl("kist expire --before 2024-04-01")
+    assert "3 files" in said and "nothing has changed yet" in said
+    assert etl("git status --porcelain") == "" and etl.exists("prices/2024-01-31.csv")
+    etl("kist expire --before 2024-04-01 --apply")
+    assert os.listdir(etl.top / "prices") == ["2024-04-30.csv"]
+    etl("kist save -m 'Without the first quarter' --push")
+    # The job goes on, and brings nothing back.
+    prices["2024-05-31"] = "prices of May\n"
+    job("2024-05-31")
+    assert etl("kist list . prices").split() == ["2024-04-30.csv", "2024-05-31.csv", "README"]
+    # Nothing is gone from the storage yet.
+    assert {md5_of(text) for text in prices.values()} <= office.stored()
+
+    # Storage is freed by gc. What a branch or a tag still names stays: the task was trained with two of the days.
+    for day in ("2024-01-31", "2024-03-31", "2024-04-30"):
+        etl(f"git tag --delete prices-{day} && git push --quiet origin :refs/tags/prices-{day}")
+    etl("git fetch --quiet origin '+refs/heads/*:refs/heads/*' --update-head-ok --tags")
+    said = etl("kist gc --all-branches --all-tags --cloud --dry")
+    assert "prices/2024-03-31.csv" not in said
+    etl("kist gc --all-branches --all-tags --cloud --force")
+    assert md5_of(prices["2024-03-31"]) not in office.stored()
+    kept = [text for day, text in prices.items() if day != "2024-03-31"]
+    assert {md5_of(text) for text in [*kept, "weights of February\n"]} <= office.stored()
+
+    # Someone new gets the model with its data, and the present data, whole.
+    other = office.desk("other")
+    other("rm -rf .git && git clone --quiet ../hub.git .")
+    other("kist switch forecast-1")
+    assert sorted(os.listdir(other.top / "prices")) == ["2024-01-31.csv", "2024-02-29.csv", "README"]
+    assert other.read("prices/2024-01-31.csv") == prices["2024-01-31"]
+    assert other.read("weights.bin") == "weights of February\n"
+    other("kist switch data/prices")
+    assert sorted(os.listdir(other.top / "prices")) == ["2024-04-30.csv", "2024-05-31.csv", "README"]
+    assert not other.exists("weights.bin")
+    assert other("kist status") == "Data and pipelines are up to date.\n"
 
 
 def test_story_i_a_model_is_bound_to_a_tag(office: Office) -> None:

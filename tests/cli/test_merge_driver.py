@@ -87,6 +87,12 @@ ROWS = (
     within("renamed on both sides to the same", K | {"a": "1"}, K | {"b": "1"}, K | {"b": "1", "n": "3"}, K | {"b": "1", "n": "3"}),
     clash("renamed on both sides", K | {"a": "1"}, K | {"b": "1"}, K | {"c": "1"}, "a", left=K | {"b": "1"}, right=K | {"c": "1"}),
     clash("renamed here, removed there", K | {"a": "1"}, K | {"b": "1"}, K, "a", left=K | {"b": "1"}, right=K),
+    clash("removed here, renamed there", K | {"a": "1"}, K, K | {"b": "1"}, "a", left=K, right=K | {"b": "1"}),
+    clash("renamed here, added there", K | {"a": "1"}, K | {"b": "1"}, K | {"a": "1", "b": "2"}, "b", left=K | {"b": "1"}, right=K | {"b": "2"}),
+    clash("added here, renamed there", K | {"a": "1"}, K | {"a": "1", "b": "2"}, K | {"b": "1"}, "b", left=K | {"b": "2"}, right=K | {"b": "1"}),
+    within("renamed here, nothing there", K | {"a": "1"}, K | {"b": "1"}, K | {"a": "1", "n": "3"}, K | {"b": "1", "n": "3"}),
+    within("folder renamed here, a file added in it there", {"p/a": "1"}, {"q/a": "1"}, {"p/a": "1", "p/b": "2"}, {"q/a": "1", "p/b": "2"}),
+    clash("folder here, file there", K, K | {"p/x": "2"}, K | {"p": "1"}, "p", left=K | {"p/x": "2"}, right=K | {"p": "1"}),
     clash("file here, folder there", K, K | {"p": "1"}, K | {"p/x": "2"}, "p", left=K | {"p": "1"}, right=K | {"p/x": "2"}),
     Row("file here, directory there", {"o": "1"}, {"o": "2"}, {"o": {"a": "3"}}, None, ("o",), {"o": "2"}, {"o": {"a": "3"}}),
 )  # fmt: skip
@@ -100,6 +106,9 @@ LONE_ROWS = (
     Row("file changed here, removed there", {"f": "1", "g": "0"}, {"f": "2", "g": "0"}, {"g": "0"}, None, ("f.dvc",), {"f": "2", "g": "0"}, {"g": "0"}),
     Row("file moved here, another changed there", {"f": "1", "g": "0"}, {"n": "1", "g": "0"}, {"f": "1", "g": "2"}, {"n": "1", "g": "2"}),
     Row("directory moved here, changed there", {"d": {"a": "1"}}, {"e": {"a": "1"}}, {"d": {"a": "1", "b": "2"}}, {"e": {"a": "1", "b": "2"}}),
+    Row("directory changed here, moved there", {"d": {"a": "1"}}, {"d": {"a": "1", "b": "2"}}, {"e": {"a": "1"}}, {"e": {"a": "1", "b": "2"}}),
+    Row("file moved here, removed there", {"f": "1", "g": "0"}, {"n": "1", "g": "0"}, {"g": "0"}, None, ("n.dvc",), {"n": "1", "g": "0"}, {"g": "0"}),
+    Row("file removed here, moved there", {"f": "1", "g": "0"}, {"g": "0"}, {"n": "1", "g": "0"}, None, ("n.dvc",), {"g": "0"}, {"n": "1", "g": "0"}),
     Row("file moved on both sides to the same", {"f": "1"}, {"n": "1"}, {"n": "1", "g": "2"}, {"n": "1", "g": "2"}),
     Row("file moved on both sides", {"f": "1"}, {"n": "1"}, {"o": "1"}, None, ("n.dvc", "o.dvc"), {"n": "1"}, {"o": "1"}),
 )  # fmt: skip

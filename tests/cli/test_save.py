@@ -416,3 +416,28 @@ def test_pasted_plain_commands_end_in_the_same_state(
     worlds.kist(*words)
     twin.paste(commands)
     assert twin.seen() == worlds.seen()
+
+
+def test_in_a_clone_that_fetched_nothing_a_new_file_leaves_the_others_in_the_branch(tmp_path: Path) -> None:
+    worlds = TwoWorlds.make(tmp_path / "ada")
+    other = worlds.clone("job", with_data=False)
+    other.project.write({"data/new.txt": "new\n"})
+    answer = other.kist("save", "--push", "data")
+    assert answer.out.startswith("data: data/: 1 file added\n")
+    assert "nfiles: 4" in other.project.read("data.dvc")
+    other.kist("pull", "-q")
+    assert sorted(other.project.files("data")) == ["deep/three.txt", "new.txt", "one.txt", "two.txt"]
+
+
+def test_where_it_cannot_be_known_what_a_directory_had_it_is_refused(tmp_path: Path) -> None:
+    worlds = TwoWorlds.make(tmp_path / "ada")
+    other = worlds.clone("job", with_data=False)
+    (worlds.top / "store").rename(worlds.top / "gone")
+    other.project.write({"data/new.txt": "new\n"})
+    head = other.head()
+    answer = other.project.try_kist("save")
+    assert answer.code == 1 and "what was never fetched cannot be told from what was removed" in answer.err
+    assert other.head() == head and other.git("status", "--porcelain") == ""
+    (worlds.top / "gone").rename(worlds.top / "store")
+    other.kist("save")
+    assert "nfiles: 4" in other.project.read("data.dvc")

@@ -1,4 +1,4 @@
-"""save, switch, sync and restore, killed before each of their changing calls, and of those that git makes for them.
+"""save, switch, sync, restore and expire, killed before each of their changing calls, and of those that git makes for them.
 
 What Git has is part of the compared state: branch, history by content, tags, index, and the Git remote.
 """
@@ -194,6 +194,23 @@ def removed(arena: Arena) -> None:
     arena.must("save", "-q", "-m", "without a model")
 
 
+DATED = {
+    "data/2020-01-01.txt": b"over\n",
+    "data/sub/2020-02.txt": b"over too\n",
+    "data/2090-01-01.txt": b"not over\n",
+    "data/a.txt": b"undated\n",
+    "2020-03-03.bin": b"single, over\n" * 20,
+}
+
+
+def dated(arena: Arena, link: str = "copy") -> None:
+    """A directory and a single file are saved, with files that are over and such that are not."""
+    repository(arena, link)
+    for rel, content in DATED.items():
+        arena.write(rel, content)
+    arena.must("save", "-q", "-m", "dated", "data", "2020-03-03.bin")
+
+
 def linked(prepare: Callable[[Arena, str], object], link: str) -> Callable[[Arena], object]:
     return lambda arena: prepare(arena, link)
 
@@ -215,6 +232,7 @@ class Case(NamedTuple):
     is_gits: bool = True
 
 
+EXPIRE = ("expire", "--before", "2024-01-01", "--apply")
 SAVE = ("save", "-m", "two", "--tag", "v2", "--push")
 CASES = [
     Case("save", SAVE, edited, BOTH, is_gits=False),
@@ -229,6 +247,8 @@ CASES = [
     Case("sync rebase", ("sync",), rebasing, BOTH | {"mine.bin": b"mine\n"}),
     Case("restore", ("restore", "data", "--rev", "v1"), saved_twice, BOTH, is_gits=False),
     Case("restore inside", ("restore", "data/sub/c.txt", "--rev", "v1"), with_old_cache_only, BOTH, is_gits=False),
+    Case("expire", EXPIRE, dated, DATED, is_gits=False),
+    Case("expire symlinks", EXPIRE, linked(dated, "symlink"), DATED, is_gits=False),
     Case("restore what is tracked no more", ("restore", "model.bin", "--rev", "v1"), removed, BOTH, is_gits=False),
 ]  # fmt: skip
 
@@ -277,7 +297,7 @@ def test_a_kill_at_any_call_loses_nothing_and_the_same_command_goes_on(
     ).check()
 
 
-@named([case for case in CASES if case.name in ("save", "save new paths", "restore")])
+@named([case for case in CASES if case.name in ("save", "save new paths", "restore", "expire")])
 @pytest.mark.parametrize("cut", ["bytes", "names"])
 def test_a_power_cut_at_any_call_loses_nothing_and_the_same_command_goes_on(
     arena: GitArena, case: Case, cut: str
@@ -330,6 +350,8 @@ NEXT = [
     Next("sync merge", ("sync",), merging),
     Next("sync rebase", ("sync",), rebasing),
     Next("restore", ("restore", "data", "--rev", "v1"), saved_twice, is_git_compared=False),
+    Next("expire inside", (*EXPIRE, "data"), dated, is_git_compared=False),
+    Next("expire whole", (*EXPIRE, "2020-03-03.bin"), dated, is_git_compared=False),
     Next("checkout", ("checkout",), lambda arena: (saved_twice(arena), worlds.drop_workspace(arena))),
     Next(
         "pull",

@@ -67,6 +67,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
             Command("sync", "Bring the branch up to its upstream, and the data of the result."),
             Command("restore", "Bring one tracked path back as a commit has it."),
             Command("log", "Show the versions of data in Git's history."),
+            Command("expire", "Take old files out of tracked data, by date."),
         ),
     ),
     (

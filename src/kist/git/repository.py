@@ -68,13 +68,14 @@ class CommitChange(NamedTuple):
 
 
 class CommitWords(NamedTuple):
-    """What a commit says of itself. `date` is the author's, in ISO 8601 with its time zone."""
+    """What a commit says of itself: `date` is the author's, ISO 8601 with its zone; `committed_s` the committer's."""
 
     parents: list[str]
     author: str
     email: str
     date: str
     subject: str
+    committed_s: int = 0
 
 
 class GitRepository:
@@ -369,7 +370,7 @@ class GitRepository:
         feed = "".join(f"{sha}\n" for sha in commits).encode("ascii")
         if not feed:
             return {}
-        form = "--format=%H%x1f%P%x1f%an%x1f%ae%x1f%aI%x1f%s"
+        form = "--format=%H%x1f%P%x1f%an%x1f%ae%x1f%aI%x1f%ct%x1f%s"
         arguments = [
             "log",
             "--no-walk=unsorted",
@@ -383,8 +384,8 @@ class GitRepository:
         found = {}
         for record in output.split("\0"):
             if record:
-                sha, parents, author, email, date, subject = record.split("\x1f", 5)
-                found[sha] = CommitWords(parents.split(), author, email, date, subject)
+                sha, parents, author, email, date, committed, subject = record.split("\x1f", 6)
+                found[sha] = CommitWords(parents.split(), author, email, date, subject, int(committed))
         return found
 
     def graph(self, revs: Sequence[str], paths: Sequence[str]) -> list[tuple[str, str]]:

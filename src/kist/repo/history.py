@@ -38,7 +38,11 @@ _CHUNK = 1000
 
 
 class OutputVersion(NamedTuple):
-    """One output in one version: kind is "added", "changed" or "removed"; `tally` is None where that is unknown."""
+    """One output in one version: kind is "added", "changed" or "removed"; `tally` is None where that is unknown.
+
+    Attributes:
+        before: what it is in each parent; None where a parent has none.
+    """
 
     path: str
     metafile: str
@@ -46,6 +50,7 @@ class OutputVersion(NamedTuple):
     output: Output
     is_import: bool
     tally: Tally | None
+    before: tuple[Output | None, ...] = ()
 
 
 class Version(NamedTuple):
@@ -109,6 +114,16 @@ def _refuse_unknown(repository: Repository, git: GitRepository, rel: str, revs: 
     )
 
 
+def bare_versions(repository: Repository, rel: str) -> Iterator[Version]:
+    """Yields the versions up to HEAD of what is at, below or above a path, the newest first; nothing is counted.
+
+    Args: rel: relative to the root.
+    """
+    git = need_git(repository, "read the history")
+    if git.has_commits():
+        yield from _History(repository, git, rel, counts=False).versions(["HEAD"], None)
+
+
 def drawing(
     repository: Repository, versions: Sequence[Version], revs: Sequence[str]
 ) -> list[tuple[str, str]]:
@@ -128,10 +143,11 @@ def drawing(
 class _History:
     """One walk through the history."""
 
-    def __init__(self, repository: Repository, git: GitRepository, rel: str) -> None:
+    def __init__(self, repository: Repository, git: GitRepository, rel: str, *, counts: bool = True) -> None:
         self._repository = repository
         self._git = git
         self._rel = rel
+        self._counts = counts
         self._offset = offset_of(repository, git)
         self._counter = Counter(repository)
         self._parsed: dict[tuple[str, str, str], list[Out]] = {}
@@ -186,20 +202,25 @@ class _History:
         found = []
         for path in sorted({*after, *before[0]}):
             new, old = after.get(path), before[0].get(path)
-            digests = [side[path].output.digest if path in side else None for side in before]
+            befores = tuple(side[path].output if path in side else None for side in before)
+            digests = [output.digest if output is not None else None for output in befores]
             if (new.output.digest if new is not None else None) in digests:
                 continue
             inner = self._rel[len(path) + 1 :] if self._rel.startswith(path + "/") else ""
-            tally = self._counter.compare(
-                old.output if old is not None else None, new.output if new is not None else None, inner=inner
-            )
+            tally = None
+            if self._counts:
+                tally = self._counter.compare(
+                    old.output if old is not None else None,
+                    new.output if new is not None else None,
+                    inner=inner,
+                )
             if inner and tally is not None and tally.is_empty:
                 continue
             kind = "changed" if new is not None and old is not None else "removed" if new is None else "added"
             out = new if new is not None else old
             assert out is not None
             file = out.stage.partition(":")[0]
-            found.append(OutputVersion(path, file, kind, out.output, out.is_import, tally))
+            found.append(OutputVersion(path, file, kind, out.output, out.is_import, tally, befores))
         if not found:
             return None
         tags, branches = self._tags.get(commit, []), self._branches.get(commit, [])

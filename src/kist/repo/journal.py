@@ -1,4 +1,4 @@
-"""The note that save, switch, sync and restore keep while they change things, so that a kill leaves nothing halfway.
+"""The note that save, switch, sync, restore and expire keep while they work, so that a kill leaves nothing halfway.
 
 Disposable: garbage is thrown away and said. Not here: what an interrupted command needs (recover).
 Implements docs/spec/save-switch-sync.md, section 3.
@@ -23,7 +23,7 @@ class Journal(NamedTuple):
     """What a command was about to do. Commits are full ids.
 
     Attributes:
-        command: "save", "switch", "sync" or "restore".
+        command: "save", "switch", "sync", "restore" or "expire".
         words: the command as a person would type it, for messages.
         branch: the branch before; None when HEAD was detached.
         head: the commit before; None when there was none.
@@ -32,7 +32,9 @@ class Journal(NamedTuple):
         made_branch: the branch that is made on the way.
         left_alone: paths of outputs whose data was edited and is to stay.
         message, tag: of the commit to be.
-        path, metafile, digest: what is restored, and the id that the metafile then has; relative to the root.
+        path, metafile, digest: what is restored, or expires, and the id that the metafile then has (None: it is gone);
+            relative to the root.
+        before: the id that it had before, where files expire.
         host, pid, started_s: who wrote this, and when.
     """
 
@@ -50,6 +52,7 @@ class Journal(NamedTuple):
     path: str | None = None
     metafile: str | None = None
     digest: str | None = None
+    before: str | None = None
     host: str = ""
     pid: int = 0
     started_s: float = 0.0
@@ -142,5 +145,5 @@ def settle_journal(repository: Repository) -> None:
     if journal is None or journal.command == "save" or repository.git is None:
         return
     head = repository.git.head_sha()
-    if journal.command == "restore" or head != journal.head or head == journal.to_head:
+    if journal.command in ("restore", "expire") or head != journal.head or head == journal.to_head:
         remove_journal(repository)

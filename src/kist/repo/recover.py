@@ -1,4 +1,4 @@
-"""Settles what an interrupted save, switch, sync or restore left: finishes it, or puts back what was before.
+"""Settles what an interrupted save, switch, sync, restore or expire left: finishes it, or puts back what was before.
 
 Not here: the note that tells of it (journal), what git itself left (git.leftovers).
 Implements docs/spec/save-switch-sync.md, section 3.
@@ -12,6 +12,7 @@ from kist.base import atomic
 from kist.base.locks import WAIT_S
 from kist.base.shell import shell_line
 from kist.errors import InputError, KistError, LockedError
+from kist.formats.records import MD5, Digest
 from kist.git.leftovers import edits, remove_dead_locks, undo, wait_for_orphans
 from kist.git.porcelain import Place, Porcelain, short
 from kist.git.repository import GitRepository
@@ -22,6 +23,7 @@ from kist.repo.collect import WorkspaceSource, collect
 from kist.repo.journal import Journal, read_journal, remove_journal
 from kist.repo.pull import pull_locked
 from kist.repo.targets import all_outputs, select
+from kist.repo.withdraw import finish
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
@@ -71,6 +73,8 @@ def recover(repository: Repository, git: GitRepository, porcelain: Porcelain) ->
         _settle_save(repository, porcelain, journal)
     elif journal.command == "restore":
         settled = _settle_restore(repository, journal)
+    elif journal.command == "expire":
+        _settle_expire(repository, journal)
     else:
         settled = _settle_move(repository, git, porcelain, journal)
     if settled.unfinished is not None:
@@ -148,6 +152,22 @@ def _settle_restore(repository: Repository, journal: Journal) -> Settled:
     if error is None:
         _say(repository, journal, f"finished, '{repository.shown(journal.path)}' is back")
     return Settled(error, None if error is not None else journal.words)
+
+
+def _settle_expire(repository: Repository, journal: Journal) -> None:
+    assert journal.path is not None and journal.metafile is not None and journal.before is not None
+    stages = collect(WorkspaceSource(repository), on_damage=lambda path, error: None)
+    now = next(
+        (item.out.output.digest for item in all_outputs(stages) if item.out.path == journal.path), None
+    )
+    if (now.value if now is not None else None) != journal.digest:
+        _say(repository, journal, "what it had not finished counts as not begun")
+        return
+    shown = repository.shown(journal.path)
+    if finish(repository, journal.path, Digest(MD5, journal.before), now):
+        _say(repository, journal, f"finished for '{shown}'")
+    else:
+        _say(repository, journal, f"some files that expired may still lie in '{shown}': kist checkout")
 
 
 def _settle_move(

@@ -29,6 +29,7 @@ from kist.repo.survey import (
     metafile_of,
     never_here,
     present_manifest,
+    refuse_unknown_lists,
     survey,
     with_files,
     with_part,
@@ -171,6 +172,7 @@ def _is_tag_taken(work: _Work) -> bool:
 def _refuse(work: _Work, found: Survey) -> _Push | None:
     """Raises what can be known to fail; returns where a push goes, None without `--push`."""
     options, porcelain = work.options, work.porcelain
+    refuse_unknown_lists(work.repository, work.counter, found.changed)
     place = porcelain.place()
     if options.tag is not None:
         named = porcelain.has_commit(f"refs/tags/{options.tag}")
@@ -279,7 +281,7 @@ def _store(work: _Work, found: Survey) -> StoredTargets:
         if new is None or not new.is_dir or new == item.out.output.digest:
             continue
         manifest = work.counter.manifest(new)
-        kept = never_here(repository, work.counter, item.out.output.digest, manifest or b"[]")
+        kept = never_here(repository, item.out.output.digest, manifest or b"[]")
         if kept and manifest is not None:
             metafiles[item.stage.file] = _with_kept(work, metafile, at, manifest, kept)
             note_kept(repository, item.out.path, len(kept))
@@ -508,7 +510,7 @@ def _what_to_add(work: _Work, found: Survey) -> tuple[list[str], dict[str, Metaf
         if digest.is_dir:
             manifest = present_manifest(look)
             work.counter.know(digest, manifest)
-            kept = never_here(work.repository, work.counter, item.out.output.digest, manifest)
+            kept = never_here(work.repository, item.out.output.digest, manifest)
         if kept:
             adding += _single_files(work, item.out.path, item.out.output.digest, digest, set(kept))
             note_kept(work.repository, item.out.path, len(kept))

@@ -21,6 +21,7 @@ from kist.repo.beside_git import inside, listed, offset_of
 from kist.repo.collect import LOCK_FILE, OLD_FILE, PIPELINE_FILE, Stage, WorkspaceSource, collect
 from kist.repo.counting import Counter
 from kist.repo.data import Look, algorithm_of, look_at
+from kist.repo.manifests import Manifests
 from kist.repo.status import out_state
 from kist.repo.targets import Selected, all_outputs
 from kist.store.presence import Presence
@@ -356,9 +357,34 @@ def _size_of(path: str) -> int | None:
     return size
 
 
-def never_here(
-    repository: Repository, counter: Counter, old: Digest | None, present: bytes
-) -> dict[str, str]:
+def refuse_unknown_lists(repository: Repository, counter: Counter, items: Sequence[Selected]) -> None:
+    """Gets the lists of files that directories had, into memory, where `counter` finds them too.
+
+    Raises:
+        CannotSaveError: one is neither here nor on a remote. What was never fetched would count as removed.
+    """
+    manifests = Manifests(repository)
+    had = [
+        item
+        for item in items
+        if (digest := item.out.output.digest) is not None and digest.is_dir and digest.algorithm == MD5
+    ]
+    manifests.fetch(had)
+    for item in had:
+        assert item.out.output.digest is not None
+        data = manifests.read(item.out.output.digest)
+        counter.know(item.out.output.digest, data)
+        if data is None:
+            shown = repository.shown(item.out.path)
+            raise CannotSaveError(
+                f"cannot save '{shown}': the list of the files that it had is nowhere to be had, so what was never "
+                "fetched cannot be told from what was removed",
+                hint="see that the remote answers with `kist remote check`, or let only what is here count: "
+                f"`{shell_line('kist', 'add', shown)}`",
+            )
+
+
+def never_here(repository: Repository, old: Digest | None, present: bytes) -> dict[str, str]:
     """Returns path -> id of the recorded files of a directory that are neither in the workspace nor in the cache.
 
     Nobody removed them here: they were never fetched.
@@ -367,7 +393,7 @@ def never_here(
     """
     if old is None or not old.is_dir or old.algorithm != MD5:
         return {}
-    recorded = counter.manifest(old)
+    recorded = Manifests(repository).read(old)
     if recorded is None:
         return {}
     gone, came = compare_manifests(recorded, present, name=old.value)

@@ -422,7 +422,8 @@ def test_what_commits_say_of_themselves(sandbox: Sandbox) -> None:
     repository = sandbox.repository()
     found = repository.describe([second, first])
     assert list(found) == [second, first]
-    assert found[second] == ([first], "Ada", "ada@example.invalid", "2024-01-01T00:00:00+00:00", "zwei: ü")
+    words = ([first], "Ada", "ada@example.invalid", "2024-01-01T00:00:00+00:00", "zwei: ü", 1_704_067_200)
+    assert found[second] == words
     assert found[first].subject == "one"
     assert repository.describe([]) == {}
 
