@@ -75,11 +75,17 @@ def open_remote(
             repository.environ,
             repository.ask,
         )
-        limit = jobs or remote.integer("jobs")
-        return StorageRemote(open_storage(place), index=repository.index, jobs=limit), note
+        most = jobs or remote.integer("jobs")
+        storage = open_storage(place)
+        return StorageRemote(storage, index=repository.index, jobs=most, limiter=repository.limiter), note
     is_shared = repository.settings.shared_group or remote.text("shared") == "group"
     found = FolderRemote(
-        remote.name, remote.url, remote.location, index=repository.index, shared_group=is_shared
+        remote.name,
+        remote.url,
+        remote.location,
+        index=repository.index,
+        shared_group=is_shared,
+        limiter=repository.limiter,
     )
     return found, note
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Set
 
 from kist.base import atomic, digests
+from kist.base.limiter import Limiter
 from kist.base.listing import pack_stat, settle
 from kist.base.progress import Phase, Progress
 from kist.formats.records import LEGACY_MD5, MD5
@@ -56,20 +57,21 @@ class StorageRemote:
         *,
         index: StatIndex,
         jobs: int | None = None,
-        bytes_per_s: float | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
-        """Args: index: remembers what was complete there. jobs, bytes_per_s: limits, as of Engine."""
+        """Args: index: remembers what was complete there. jobs, limiter: as of Engine."""
         self.name = storage.name
         self.url = storage.url
         self.storage = storage
         self._index = index
         self._jobs = jobs
-        self._limit = bytes_per_s
+        self._limiter = limiter
         self._sizes: dict[str, int] = {}
         self._size_of: SizeOf = lambda oid: None
 
-    def _engine(self) -> Engine:
-        return Engine(self.storage.abilities, jobs=self._jobs, bytes_per_s=self._limit)
+    def engine(self, jobs: int | None = None) -> Engine:
+        """Returns an engine for this service, with the limits of the remote; `jobs` instead of the remote's."""
+        return Engine(self.storage.abilities, jobs=jobs or self._jobs, limiter=self._limiter)
 
     # What is there
 
@@ -109,7 +111,7 @@ class StorageRemote:
 
     def _ask_each(self, oids: set[str], algorithm: str) -> set[str]:
         lacking: set[str] = set()
-        engine = self._engine()
+        engine = self.engine()
 
         def ask(oid: str) -> Item | None:
             engine.spend(0)
@@ -127,7 +129,7 @@ class StorageRemote:
     def _list_prefixes(self, prefixes: list[str], algorithm: str) -> dict[str, int]:
         """Returns the objects below prefix folders, "" being all of them: id -> size in bytes."""
         found: dict[str, int] = {}
-        engine = self._engine()
+        engine = self.engine()
         base = _base(algorithm)
 
         def ask(prefix: str) -> list[Item]:
@@ -236,7 +238,7 @@ class StorageRemote:
         outcome = CopyOutcome([], [], [], [], 0)
         sizes = _sizes_of(oids, source, outcome)
         total = sum(sizes.values())
-        engine = self._engine()
+        engine = self.engine()
         with progress.phase(phase, len(oids), total) as shown:
             small = sorted((oid for oid, size in sizes.items() if size <= SMALL_BYTES), key=_spread)
             large = sorted(oid for oid, size in sizes.items() if size > SMALL_BYTES)
@@ -264,10 +266,14 @@ class StorageRemote:
         digest = hashlib.md5(data, usedforsecurity=False).digest()
         if not _fits(oid, digest, path, source.algorithm):
             return "corrupt"
-        engine.spend(len(data))
         body = Body.of(data, md5=digest)
         key = key_of(oid, source.algorithm)
-        item = engine.attempt(lambda: self.storage.write(key, body))
+
+        def write() -> Item:
+            engine.spend(len(data))  # each try travels
+            return self.storage.write(key, body)
+
+        item = engine.attempt(write)
         self._check_size(key, item, len(data))
         return "copied"
 
@@ -302,14 +308,18 @@ class StorageRemote:
 
         def put(part: tuple[int, int, bytes]) -> str:
             number, first, data = part
-            engine.spend(len(data))
-            return engine.attempt(lambda: self.storage.put_part(upload, number, first, data))
+
+            def try_once() -> str:
+                engine.spend(len(data))
+                return self.storage.put_part(upload, number, first, data)
+
+            return engine.attempt(try_once)
 
         def done(part: tuple[int, int, bytes], tag: str) -> None:
             tags[part[0]] = tag
             shown.advance(0, len(part[2]))
 
-        lanes = Engine(able, jobs=1, bytes_per_s=self._limit) if able.in_order else engine
+        lanes = self.engine(jobs=1) if able.in_order else engine
         lanes.run(put, parts(), done)
         if not _fits(oid, digest.digest(), path, source.algorithm):
             self.storage.abort(upload)
@@ -332,7 +342,7 @@ class StorageRemote:
         outcome = CopyOutcome([], [], [], [], 0)
         if not oids:
             return outcome
-        engine = self._engine()
+        engine = self.engine()
         staging = target.new_staging()
         total = 0
         try:
@@ -457,9 +467,9 @@ class StorageRemote:
     def _receive_ranges(self, engine: Engine, key: str, ranges: _Ranges, shown: Phase) -> None:
         def work(part: tuple[int, int]) -> int:
             first, length = part
-            engine.spend(length)
 
             def read() -> int:
+                engine.spend(length)
                 at = first
                 for block in self.storage.read(key, first=first, size=length):
                     ranges.put(at, block)
@@ -484,7 +494,7 @@ class StorageRemote:
         Raises: StorageRefusedError: it cannot list.
         """
         base = _base(algorithm)
-        engine = self._engine()
+        engine = self.engine()
         found: dict[str, Item] = {}
         if self.storage.abilities.flat:
             items = engine.attempt(lambda: list(self.storage.list(base)))
@@ -516,7 +526,7 @@ class StorageRemote:
                 [oid for oid in asked if oid.endswith(".dir")],
                 [oid for oid in asked if not oid.endswith(".dir")],
             ):
-                engine = self._engine()
+                engine = self.engine()
                 batches = [group[at : at + at_once] for at in range(0, len(group), at_once)]
 
                 def work(batch: list[str], engine: Engine = engine) -> None:
@@ -536,18 +546,18 @@ class StorageRemote:
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Yields the keys below a prefix that ends in "/"."""
-        engine = self._engine()
+        engine = self.engine()
         for item in engine.attempt(lambda: list(self.storage.list(prefix))):
             yield item.key
 
     def read_key(self, key: str) -> bytes:
         """Returns a small value."""
-        return self._engine().attempt(lambda: b"".join(self.storage.read(key)))
+        return self.engine().attempt(lambda: b"".join(self.storage.read(key)))
 
     def write_key(self, key: str, data: bytes) -> None:
         """Writes a small value."""
         body = Body.of(data, md5=hashlib.md5(data, usedforsecurity=False).digest())
-        self._engine().attempt(lambda: self.storage.write(key, body))
+        self.engine().attempt(lambda: self.storage.write(key, body))
 
     def close(self) -> None:
         """Ends connections."""

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds DVC's options of `pull`."""
+    from kist.cli.parser import add_limit
     from kist.cli.transfer_options import add_remote_options, add_run_cache, add_target_options
 
     add_target_options(parser)
     add_remote_options(parser)
+    add_limit(parser)
     add_run_cache(parser, verb="bring")
     parser.add_argument("-f", "--force", action="store_true", help="Drop changes that are stored nowhere.")
     parser.add_argument("--allow-missing", action="store_true", help="Missing data is no failure.")

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds DVC's options of `push`."""
+    from kist.cli.parser import add_limit
     from kist.cli.transfer_options import add_remote_options, add_run_cache, add_target_options
 
     add_target_options(parser)
     add_remote_options(parser)
+    add_limit(parser)
     add_run_cache(parser, verb="send")
     parser.add_argument("--glob", action="store_true", help="Targets are patterns.")
 
