@@ -53,7 +53,7 @@ class GsStorage:
         self.url = place.url
         self.bucket = parts.netloc
         self._folder = urllib.parse.unquote(parts.path).strip("/")
-        self.abilities = Abilities(deletes=1, streams=32, most_streams=64)
+        self.abilities = Abilities(deletes=1, confirms=True, streams=32, most_streams=64)
         if not self.bucket:
             raise StorageRefusedError(
                 f"cannot use remote '{self.name}': its address names no bucket",

@@ -121,6 +121,8 @@ class Abilities(NamedTuple):
         in_order: parts must come one after the other, in the order of their numbers.
         resumes: unfinished parts can be found and continued by a later process.
         deletes: how many keys one request deletes; 0 where nothing can be deleted.
+        confirms: `write` and `finish` tell what the service said of the stored value, its md5 or size; otherwise only
+            that it took the bytes.
         streams: how many requests to have in flight to begin with.
         most_streams: and at most.
     """
@@ -135,6 +137,7 @@ class Abilities(NamedTuple):
     in_order: bool = False
     resumes: bool = False
     deletes: int = 1
+    confirms: bool = False
     streams: int = 16
     most_streams: int = 64
 

@@ -37,6 +37,8 @@ _PART_BYTES = 8 << 20
 _PUBLISH_EVERY = 20_000
 _CHECKED_FOR_S = 24 * 3600
 _SHARE = 16
+_UNSURE_EACH = 1000
+"""Objects that a push asks for again because the service only said that it took them."""
 _PREFIXES = [f"{number:02x}" for number in range(256)]
 
 
@@ -183,18 +185,26 @@ class StorageRemote:
 
     def damaged(self, algorithm: str, *, size_of: SizeOf, workers: int) -> set[str]:
         """Returns objects of the share whose turn it is that have another size than they should, or went since they
-        were last seen there: 16 of the 256 prefixes a call, one after the other in a ring.
+        were last seen there: 16 of the 256 prefixes a call, one after the other in a ring; and those that were sent
+        last, where the service only said that it took them.
         """
         self._size_of = size_of  # whatever is asked for from now on is compared with what is here
+        found = self._damaged(algorithm, size_of)
+        if found:
+            self.forget_complete(algorithm)  # what needs them, and is not pushed now, is looked at when it is
+        return found
+
+    def _damaged(self, algorithm: str, size_of: SizeOf) -> set[str]:
         able = self.storage.abilities
-        if not able.lists:
-            return set()
         space = self._space(algorithm)
+        unsure = self._not_stored(algorithm)
+        if not able.lists:
+            return unsure
         row = self._index.folder(space, "turn")
         if row is None:
             # Nothing was ever sent from here: what is asked for will be looked at one by one.
             self._index.save(space, [("turn", FolderRow("0", b"", b""))])
-            return set()
+            return unsure
         first = int(row.names) % 256 if row.names.isdigit() else 0
         share = (_PREFIXES + _PREFIXES)[first : first + _SHARE]
         present = self._list_prefixes(share, algorithm)
@@ -211,7 +221,20 @@ class StorageRemote:
             bad |= self._seen(space, prefix) - present.keys()
             rows.append((f"seen:{prefix}", FolderRow("\0".join(sorted(oids)), b"", b"")))
         self._index.save(space, rows)
-        return bad
+        return bad | unsure
+
+    def _not_stored(self, algorithm: str) -> set[str]:
+        """Returns those of the objects sent last that are not there, or not whole, at a service that only took them."""
+        space = self._space(algorithm)
+        row = self._index.folder(space, "unsure")
+        names = row.names.split("\0") if row is not None and row.names else []
+        asked = set(names[:_UNSURE_EACH])
+        if not asked:
+            return set()
+        lacking = self.missing(asked, algorithm)
+        left = "\0".join(names[_UNSURE_EACH:])
+        self._index.save(space, [("unsure", FolderRow(left, b"", b""))])
+        return lacking
 
     def _seen(self, space: str, prefix: str) -> set[str]:
         row = self._index.folder(space, f"seen:{prefix}")
@@ -220,6 +243,10 @@ class StorageRemote:
     def _remember(self, algorithm: str, oids: list[str]) -> None:
         """Notes what was sent, so that it is missed when it goes."""
         space = self._space(algorithm)
+        if oids and not self.storage.abilities.confirms:
+            row = self._index.folder(space, "unsure")
+            names = set(row.names.split("\0")) if row is not None and row.names else set()
+            self._index.save(space, [("unsure", FolderRow("\0".join(sorted(names.union(oids))), b"", b""))])
         by_prefix: dict[str, list[str]] = {}
         for oid in oids:
             by_prefix.setdefault(oid[:2], []).append(oid)
