@@ -322,7 +322,7 @@ class S3Storage(CloudStorage):
 
     # Parts
 
-    def begin(self, key: str, size: int) -> Upload:
+    def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
         """As of Storage: an upload that was begun for this key and size is found by a mark in its list of parts."""
         path = self.path_of(key)
         with self.translated("write", key):

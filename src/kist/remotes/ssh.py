@@ -228,7 +228,7 @@ class SshStorage:
         mark = hashlib.sha256(f"{key} {size}".encode()).hexdigest()[:20]
         return posixpath.join(posixpath.dirname(self._path(key)), f".kist-part-{mark}")
 
-    def begin(self, key: str, size: int) -> Upload:
+    def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
         """As of Storage."""
         connection = self._connection()
         partial = self._partial(key, size)

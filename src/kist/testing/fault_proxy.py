@@ -22,6 +22,7 @@ class FaultProxy(WebServer):
     Attributes:
         fault: as of WebServer; called before anything is passed on.
         alter_answer: changes a body on its way to the client; given the handler and the body.
+        passed: called with (handler, status) when the server has answered.
         on_bytes: called with the sum of the bytes of all bodies that came from clients, while they come.
         received: that sum.
     """
@@ -30,6 +31,7 @@ class FaultProxy(WebServer):
         super().__init__(os.devnull, handler=ProxyHandler)
         self.upstream = urllib.parse.urlsplit(upstream).netloc
         self.alter_answer: Callable[[Handler, bytes], bytes] = lambda handler, body: body
+        self.passed: Callable[[Handler, int], None] = lambda handler, status: None
         self.on_bytes: Callable[[int], None] = lambda received: None
         self.received = 0
 
@@ -49,6 +51,7 @@ class ProxyHandler(Handler):
         if self.keeps_half:
             body, self.keeps_half = body[: len(body) // 2], False
         status, headers, data = self._asked(body)
+        self.server.passed(self, status)
         if self.command != "HEAD":
             data = self.server.alter_answer(self, data)
         self.send_response_only(status)

@@ -24,6 +24,7 @@ from kist.remotes.storage import (
     StorageFailedError,
     StorageMissingError,
     StorageRefusedError,
+    Upload,
 )
 from kist.store import garbage
 from kist.store.copying import CopyOutcome
@@ -316,7 +317,7 @@ class StorageRemote:
             return "copied"
         able = self.storage.abilities
         step = max(_PART_BYTES, able.part_bytes, -(-size // able.part_limit))
-        upload = engine.attempt(lambda: self.storage.begin(key, size))
+        upload = self._begin(engine, key, size, source.algorithm)
         tags: dict[int, str] = {}
         digest = hashlib.md5(usedforsecurity=False)
 
@@ -350,10 +351,28 @@ class StorageRemote:
         lanes.run(put, parts(), done)
         if not _fits(oid, digest.digest(), path, source.algorithm):
             self.storage.abort(upload)
+            self._forget_upload(key, source.algorithm)
             return "corrupt"
         item = engine.attempt(lambda: self.storage.finish(upload, tags))
+        self._forget_upload(key, source.algorithm)
         self._check_size(key, item, size)
         return "copied"
+
+    def _begin(self, engine: Engine, key: str, size: int, algorithm: str) -> Upload:
+        """Returns a new upload, or the one that an earlier run began."""
+        if not self.storage.abilities.by_id:
+            return engine.attempt(lambda: self.storage.begin(key, size))
+        row = self._index.folder(self._space(algorithm), f"upload:{key}")
+        upload = engine.attempt(
+            lambda: self.storage.begin(key, size, before=row.names if row is not None else None)
+        )
+        self._index.save(self._space(algorithm), [(f"upload:{key}", FolderRow(upload.id, b"", b""))])
+        self._index.flush()  # a kill must not lose it
+        return upload
+
+    def _forget_upload(self, key: str, algorithm: str) -> None:
+        if self.storage.abilities.by_id:
+            self._index.save(self._space(algorithm), (), gone=[f"upload:{key}"])
 
     def _check_size(self, key: str, item: Item, size: int) -> None:
         if item.size != size:
