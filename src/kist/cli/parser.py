@@ -161,6 +161,28 @@ def number_above_0(text: str) -> int:
     return found
 
 
+def rate(text: str) -> int:
+    """Returns how many bytes a second an argument means: `10M` is 10 MiB/s; K, M, G, T count by 1024, as curl's do."""
+    digits, unit = (text[:-1], text[-1:].upper()) if text[-1:].isalpha() else (text, "")
+    try:
+        found = float(digits) * 1024.0 ** ("", "K", "M", "G", "T").index(unit)
+    except ValueError:
+        found = 0.0
+    if not 1024.0 <= found < 2.0**60:
+        raise argparse.ArgumentTypeError(f"'{text}' is no rate of at least 1K, such as 500K or 10M")
+    return int(found)
+
+
+def add_limit(parser: argparse.ArgumentParser) -> None:
+    """Adds `--limit`."""
+    parser.add_argument(
+        "--limit",
+        type=rate,
+        metavar="RATE",
+        help="Bytes a second to and from remotes, such as 500K or 10M (10 MiB/s).",
+    )
+
+
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """Knows the width itself: the base class imports shutil to find it, also where no help is written."""
 

@@ -83,6 +83,7 @@ def _run(words: list[str], state: _State) -> int:
     state.traceback = options.verbose > 0 or options.show_stack
     state.console = _make_console(options)
     context = _make_context(options, state.console)
+    context.bytes_per_s = getattr(args, "limit", None)
     try:
         return module.run(args, context)
     finally:

@@ -54,6 +54,13 @@ def add_remote_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-A", "--all-commits", action="store_true", help="Also the data of all commits.")
 
 
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Adds `--json`."""
+    parser.add_argument(
+        "--json", action="store_true", help="Print a line of JSON for each object, then one for the whole."
+    )
+
+
 def add_run_cache(parser: argparse.ArgumentParser, *, verb: str) -> None:
     """Adds `--run-cache` and its contrary."""
     parser.add_argument("--run-cache", action="store_true", help=f"Also {verb} the history of stage runs.")
@@ -76,6 +83,7 @@ def report_transfer(
     for note in notes:
         context.console.note(note)
     if context.as_json:
+        print_objects(context, repository, result)
         failed = [list(failure) for failure in result.failed]
         context.console.data_json({f"{verb}ed": result.moved, "bytes": result.size_bytes, "failed": failed})
     elif result.moved:
@@ -83,6 +91,24 @@ def report_transfer(
     elif not result.failed:
         context.console.info("Everything is up to date.")
     report_failures(repository, result, verb)
+
+
+def print_objects(context: Context, repository: Repository, result: TransferResult) -> None:
+    """Prints what became of each object, a line of JSON each."""
+    for row in result.objects:
+        context.console.data_json(
+            {
+                "oid": row.oid,
+                "algorithm": row.algorithm,
+                "paths": [
+                    repository.shown(path.rstrip("/")) + path[-1:] * path.endswith("/") for path in row.paths
+                ],
+                "bytes": row.size_bytes,
+                "remote": row.remote,
+                "outcome": row.outcome,
+                "reason": row.reason,
+            }
+        )
 
 
 def report_failures(repository: Repository, result: TransferResult, verb: str) -> None:

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """Adds `--dry` and `--json`."""
+    """Adds `--dry`, `--limit` and `--json`."""
+    from kist.cli.parser import add_limit  # argparse
+
     parser.add_argument(
         "--dry",
         action="store_true",
         help="Change nothing; print the commands of git and kist that do the same.",
     )
+    add_limit(parser)
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
 

@@ -217,7 +217,7 @@ class CloudStorage:
 
     # Parts: obstore knows none that could be continued.
 
-    def begin(self, key: str, size: int) -> Upload:
+    def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
         """Raises StorageRefusedError: values are written whole."""
         raise StorageRefusedError(f"cannot write '{key}' in parts to remote '{self.name}'")
 

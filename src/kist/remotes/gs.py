@@ -27,10 +27,11 @@ from kist.remotes.storage import (
     StorageRefusedError,
     Upload,
 )
-from kist.remotes.web import Answer, HttpClient
+from kist.remotes.web import Answer, HttpClient, origin
 
 _ADDRESS = "https://storage.googleapis.com"
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+_PART_BYTES = 16 << 20
 _PERMISSIONS = {
     "read": "storage.objects.get",
     "write": "storage.objects.create",
@@ -53,7 +54,16 @@ class GsStorage:
         self.url = place.url
         self.bucket = parts.netloc
         self._folder = urllib.parse.unquote(parts.path).strip("/")
-        self.abilities = Abilities(deletes=1, streams=32, most_streams=64)
+        self.abilities = Abilities(
+            parts=True,
+            part_bytes=_PART_BYTES,
+            in_order=True,
+            resumes=True,
+            by_id=True,
+            confirms=True,
+            streams=32,
+            most_streams=64,
+        )
         if not self.bucket:
             raise StorageRefusedError(
                 f"cannot use remote '{self.name}': its address names no bucket",
@@ -65,6 +75,8 @@ class GsStorage:
         self._place = place
         self._is_emulated = endpoint is not None
         self._lock = threading.Lock()
+        self._open_uploads: dict[str, tuple[int, dict[int, bytes]]] = {}
+        """Session -> size of the whole, and its last part by its first byte."""
         self._credentials: Any = None
         self._client = HttpClient(place._replace(url=self._address), headers=self._headers)
 
@@ -213,20 +225,74 @@ class GsStorage:
             raise StorageFailedError(f"cannot write '{key}': the service stored other bytes")
         return self._item(found)
 
-    def begin(self, key: str, size: int) -> Upload:
-        """Raises StorageRefusedError: values are written whole."""
-        raise StorageRefusedError(f"cannot write '{key}' in parts to remote '{self.name}'")
+    # Parts: a resumable session, which takes them in their order, and is known by its address alone. The last part makes
+    # the value visible, so it waits here for `finish`.
+
+    def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
+        """As of Storage."""
+        have = self._have(before, size) if before else None
+        if before is not None and have is not None:
+            self._open_uploads[before] = (size, {})
+            step = self.abilities.part_bytes
+            return Upload(key, before, {number: (step, "") for number in range(min(have, size - 1) // step)})
+        query = urllib.parse.urlencode({"uploadType": "resumable", "name": self._path(key)})
+        headers = {"X-Upload-Content-Length": str(size), "Content-Type": "application/json"}
+        path = f"/upload/storage/v1/b/{self.bucket}/o?{query}"
+        answer = self._ask("write", "POST", path, key=key, body=Body.of(b"{}"), headers=headers)
+        answer.release()
+        session = answer.headers.get("Location")
+        if session is None:
+            raise StorageFailedError(f"cannot write '{key}' of remote '{self.name}': no upload was opened")
+        self._open_uploads[session] = (size, {})
+        return Upload(key, session, {})
+
+    def _have(self, session: str, size: int) -> int | None:
+        """Returns how many bytes a session has, or None where it has ended or is another origin's."""
+        if origin(session) != origin(self._address):
+            return None
+        headers = {"Content-Range": f"bytes */{size}"}
+        answer = self._client.ask(
+            "PUT", session, headers=headers, body=Body.of(b""), accepted=(308, 400, 404, 410, 499)
+        )
+        answer.release()
+        return _persisted(answer) if answer.status == 308 else None
 
     def put_part(self, upload: Upload, number: int, first: int, data: bytes) -> str:
-        """Raises StorageRefusedError."""
-        raise StorageRefusedError(f"cannot write '{upload.key}' in parts to remote '{self.name}'")
+        """As of Storage."""
+        size, last = self._open_uploads[upload.id]
+        if first + len(data) >= size:
+            last[first] = data
+            return ""
+        answer = self._put(upload, first, data, size)
+        if answer.status != 308 or _persisted(answer) < first + len(data):
+            raise StorageFailedError(
+                f"cannot write '{upload.key}' of remote '{self.name}': the service took only a part"
+            )
+        return ""
+
+    def _put(self, upload: Upload, first: int, data: bytes, size: int) -> Answer:
+        headers = {"Content-Range": f"bytes {first}-{first + len(data) - 1}/{size}"}
+        answer = self._client.ask("PUT", upload.id, headers=headers, body=Body.of(data), accepted=(308,))
+        if answer.status == 308:
+            answer.release()
+        return answer
 
     def finish(self, upload: Upload, tags: Mapping[int, str]) -> Item:
-        """Raises StorageRefusedError."""
-        raise StorageRefusedError(f"cannot write '{upload.key}' in parts to remote '{self.name}'")
+        """As of Storage."""
+        size, last = self._open_uploads[upload.id]
+        ((first, data),) = last.items()
+        answer = self._put(upload, first, data, size)
+        if answer.status == 308:
+            raise StorageFailedError(
+                f"cannot write '{upload.key}' of remote '{self.name}': the service took only a part"
+            )
+        del self._open_uploads[upload.id]
+        return self._item(json.loads(answer.text()))
 
     def abort(self, upload: Upload) -> None:
-        """Does nothing: there are no parts."""
+        """As of Storage."""
+        self._open_uploads.pop(upload.id, None)
+        self._client.ask("DELETE", upload.id, accepted=(400, 404, 405, 410, 499)).release()
 
     def delete(self, keys: Sequence[str]) -> None:
         """As of Storage."""
@@ -239,6 +305,12 @@ class GsStorage:
     def close(self) -> None:
         """Ends connections."""
         self._client.close()
+
+
+def _persisted(answer: Answer) -> int:
+    """Returns how many bytes a session has, from `Range: bytes=0-LAST`; without it, none."""
+    last = answer.headers.get("Range", "").rpartition("-")[2]
+    return int(last) + 1 if last.isdigit() else 0
 
 
 def _seconds(text: str) -> float:

@@ -82,7 +82,7 @@ class HttpStorage:
         self._client.ask(self._method, self._address(key), headers=headers, body=body).release()
         return Item(key, body.size)
 
-    def begin(self, key: str, size: int) -> Upload:
+    def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
         """Raises StorageRefusedError: there are no parts."""
         raise StorageRefusedError(f"cannot write '{key}' in parts over plain HTTP")
 

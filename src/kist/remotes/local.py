@@ -9,7 +9,7 @@ import bisect
 import os
 import time
 from collections.abc import Iterable, Iterator, Set
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kist.base import atomic, parallel
 from kist.base.listing import STAT_SIZE, UNTRUSTED, list_directory, unpack_stat
@@ -24,6 +24,9 @@ from kist.store.copying import CopyOutcome, copy_objects
 from kist.store.loose import OBJECT_MODE, LooseStore, sweep_staging
 from kist.store.presence import Presence
 from kist.store.statindex import DIGEST_SIZE, FolderRow, StatIndex
+
+if TYPE_CHECKING:
+    from kist.base.limiter import Limiter
 
 SHARE = 8_000
 """Objects of a remote whose stat is looked at in one push."""
@@ -45,14 +48,25 @@ class FolderRemote:
     """A remote that is a folder."""
 
     def __init__(
-        self, name: str, url: str, path: str, *, index: StatIndex, shared_group: bool = False
+        self,
+        name: str,
+        url: str,
+        path: str,
+        *,
+        index: StatIndex,
+        shared_group: bool = False,
+        limiter: Limiter | None = None,
     ) -> None:
-        """Args: path: absolute. index: remembers how objects looked when they were last seen sound."""
+        """Args: path: absolute. index: remembers how objects looked when they were last seen sound.
+
+        limiter: how fast bytes may travel, both ways.
+        """
         self.name = name
         self.url = url
         self.path = path
         self._index = index
         self._shared_group = shared_group
+        self._limiter = limiter
 
     def store(self, algorithm: str) -> LooseStore:
         """Returns the objects of one kind."""
@@ -151,9 +165,23 @@ class FolderRemote:
         if os.path.lexists(self.path) and not os.path.isdir(self.path):
             raise self._not_folder()
         sweep_staging(self.path, time.time())
-        outcome = copy_objects(oids, source, target, workers=workers, progress=progress, phase=phase)
+        outcome = self._copy(oids, source, target, workers, progress, phase)
         self._remember(target, outcome)
         return outcome
+
+    def _copy(
+        self,
+        oids: set[str],
+        source: LooseStore,
+        target: LooseStore,
+        workers: int,
+        progress: Progress,
+        phase: str,
+    ) -> CopyOutcome:
+        limiter = self._limiter
+        return copy_objects(
+            oids, source, target, workers=workers, progress=progress, phase=phase, limiter=limiter
+        )
 
     def _remember(self, store: LooseStore, outcome: CopyOutcome) -> None:
         """Records how just sent objects look, so that the next survey finds them unchanged."""
@@ -181,7 +209,7 @@ class FolderRemote:
     ) -> CopyOutcome:
         """Copies objects from the folder."""
         source = self.store(target.algorithm)
-        return copy_objects(oids, source, target, workers=workers, progress=progress, phase=phase)
+        return self._copy(oids, source, target, workers, progress, phase)
 
     def beyond(self, needed: Set[str], algorithm: str, *, workers: int) -> garbage.Listing:
         """Returns what the folder holds besides `needed`; one that is not there holds nothing."""

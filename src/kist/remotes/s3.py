@@ -68,7 +68,13 @@ class S3Storage(CloudStorage):
             place = place._replace(options=_oss_options(place.options))
         parts = urllib.parse.urlsplit(place.url)
         able = Abilities(
-            parts=True, part_bytes=5 << 20, resumes=True, deletes=1000, streams=32, most_streams=96
+            parts=True,
+            part_bytes=5 << 20,
+            resumes=True,
+            deletes=1000,
+            confirms=not (place.options.get("sse") or place.options.get("sse_customer_key")),
+            streams=32,
+            most_streams=96,
         )
         super().__init__(place, bucket=parts.netloc, folder=urllib.parse.unquote(parts.path), abilities=able)
         self._lock = threading.Lock()
@@ -221,6 +227,10 @@ class S3Storage(CloudStorage):
                         aws_session_token=options.get("session_token"),
                         config=config,
                     )
+                    if self._endpoint is not None:
+                        # botocore 1.40 asks for the bucket's region when it is redirected, is redirected again, and so
+                        # on without end. Only AWS has regions to be sent to.
+                        self._client.meta.events.register("before-call.s3", _stay_here)
             return self._client
 
     def permission(self, verb: str) -> str:
@@ -312,7 +322,7 @@ class S3Storage(CloudStorage):
 
     # Parts
 
-    def begin(self, key: str, size: int) -> Upload:
+    def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
         """As of Storage: an upload that was begun for this key and size is found by a mark in its list of parts."""
         path = self.path_of(key)
         with self.translated("write", key):
@@ -386,6 +396,10 @@ class S3Storage(CloudStorage):
         """Ends connections."""
         if self._client is not None:
             self._client.close()
+
+
+def _stay_here(params: Mapping[str, Any], **_: object) -> None:
+    params["context"].setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _region_of(bucket: str) -> str | None:

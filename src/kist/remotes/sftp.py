@@ -81,12 +81,13 @@ class Attributes(NamedTuple):
 class _Reply:
     """What a request waits for."""
 
-    __slots__ = ("body", "done", "kind")
+    __slots__ = ("body", "done", "kind", "sent")
 
     def __init__(self) -> None:
         self.done = threading.Event()
         self.kind = 0
         self.body = b""
+        self.sent = time.monotonic()
 
 
 class Connection:
@@ -245,8 +246,10 @@ class Connection:
         return StorageFailedError(f"cannot use remote '{self._login.name}': {self._failure}")
 
     def _wait(self, reply: _Reply) -> None:
-        while not reply.done.wait(1.0):
-            if time.monotonic() - self._heard > self._login.silence_s:
+        while not reply.done.wait(min(1.0, self._login.silence_s / 4)):
+            # A connection that nobody used for long has said nothing since, and is in its right.
+            since = max(self._heard, reply.sent)
+            if time.monotonic() - since > self._login.silence_s:
                 self._fail(f"the server has said nothing for {self._login.silence_s:g} s")
                 self.close()
         if reply.kind == 0:
@@ -365,6 +368,14 @@ class Connection:
         for reply in asked:
             self._status(reply, path, "write")
         return at - first
+
+    def size(self, handle: bytes, path: str) -> int:
+        """Returns how large the server says that an open file is."""
+        reply = self._send(_FSTAT, _string(handle))
+        self._wait(reply)
+        if reply.kind != _ATTRS:
+            raise self._refusal(reply, path, "read")
+        return _attributes(reply.body, 0)[0].size
 
     def sync(self, handle: bytes, path: str) -> None:
         """Makes a file durable, where the server can."""

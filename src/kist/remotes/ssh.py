@@ -53,7 +53,14 @@ class SshStorage:
         user = urllib.parse.unquote(parts.username) if parts.username else None
         self.url = urllib.parse.urlunsplit(parts._replace(netloc=f"{user}@{netloc}" if user else netloc))
         self.abilities = Abilities(
-            flat=False, page=1_000_000, parts=True, part_bytes=1 << 20, resumes=True, deletes=100, streams=32
+            flat=False,
+            page=1_000_000,
+            parts=True,
+            part_bytes=1 << 20,
+            resumes=True,
+            deletes=100,
+            confirms=True,
+            streams=32,
         )
         if not _HOST.fullmatch(host) or host.startswith("-"):
             raise StorageRefusedError(
@@ -76,7 +83,7 @@ class SshStorage:
     def _make_login(self) -> Login:
         place, options = self._place, self._place.options
         argv = ["ssh", "-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]
-        argv += ["-o", f"ConnectTimeout={int(float(options.get('timeout') or _TIMEOUT_S))}"]
+        argv += ["-o", f"ConnectTimeout={max(1, int(float(options.get('timeout') or _TIMEOUT_S)))}"]
         if self._port:
             argv += ["-p", self._port]
         if self._user:
@@ -96,8 +103,9 @@ class SshStorage:
                 argv += ["-o", "BatchMode=yes"]
         if password is not None:
             argv += ["-o", "NumberOfPasswordPrompts=1"]
+        silence_s = float(options.get("timeout") or _TIMEOUT_S)
         return Login(
-            self.name, [*argv, "-s", "--", self._host], place.environ, password, passphrase, _TIMEOUT_S
+            self.name, [*argv, "-s", "--", self._host], place.environ, password, passphrase, silence_s
         )
 
     def _secret(self, what: str, given: str | None) -> str | None:
@@ -183,6 +191,11 @@ class SshStorage:
                 if count != body.size:
                     raise StorageFailedError(f"cannot write '{key}': {count} bytes were read of {body.size}")
                 connection.sync(handle, path)
+                stored = connection.size(handle, path)
+                if stored != body.size:
+                    raise StorageFailedError(
+                        f"cannot write '{key}': the server has {stored} bytes of {body.size}"
+                    )
             finally:
                 if connection.is_alive:
                     connection.close_handle(handle, path, "write")
@@ -215,7 +228,7 @@ class SshStorage:
         mark = hashlib.sha256(f"{key} {size}".encode()).hexdigest()[:20]
         return posixpath.join(posixpath.dirname(self._path(key)), f".kist-part-{mark}")
 
-    def begin(self, key: str, size: int) -> Upload:
+    def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
         """As of Storage."""
         connection = self._connection()
         partial = self._partial(key, size)

@@ -120,7 +120,10 @@ class Abilities(NamedTuple):
         part_limit: most parts of one value.
         in_order: parts must come one after the other, in the order of their numbers.
         resumes: unfinished parts can be found and continued by a later process.
+        by_id: only who knows an upload's id can continue it.
         deletes: how many keys one request deletes; 0 where nothing can be deleted.
+        confirms: `write` and `finish` tell what the service said of the stored value, its md5 or size; otherwise only
+            that it took the bytes.
         streams: how many requests to have in flight to begin with.
         most_streams: and at most.
     """
@@ -134,7 +137,9 @@ class Abilities(NamedTuple):
     part_limit: int = 10_000
     in_order: bool = False
     resumes: bool = False
+    by_id: bool = False
     deletes: int = 1
+    confirms: bool = False
     streams: int = 16
     most_streams: int = 64
 
@@ -204,8 +209,11 @@ class Storage(Protocol):
     def write(self, key: str, body: Body) -> Item:
         """Writes a value; it becomes visible whole or not at all. What was there before is replaced."""
 
-    def begin(self, key: str, size: int) -> Upload:
-        """Begins to write in parts, or finds what an earlier process began for this key and size (`resumes`)."""
+    def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
+        """Begins to write in parts, or finds what an earlier process began for this key and size (`resumes`).
+
+        Args: before: the id of that upload, where the service finds it by its id alone (`by_id`).
+        """
 
     def put_part(self, upload: Upload, number: int, first: int, data: bytes) -> str:
         """Writes part `number`, whose bytes start at `first` of the whole; returns the service's tag of it."""

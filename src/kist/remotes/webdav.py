@@ -193,7 +193,7 @@ class WebdavStorage:
         except (StorageFailedError, StorageRefusedError, StorageAuthError, StorageMissingError, OSError):
             pass  # the cause is on its way to the person already
 
-    def begin(self, key: str, size: int) -> Upload:
+    def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
         """Raises StorageRefusedError: there are no parts."""
         raise StorageRefusedError(f"cannot write '{key}' in parts over WebDAV")
 

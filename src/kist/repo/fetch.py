@@ -24,11 +24,13 @@ def fetch(
     max_size: int | None = None,
     kinds: frozenset[str] = frozenset(),
     with_runs: bool = False,
+    is_detailed: bool = False,
 ) -> tuple[TransferResult, list[str]]:
     """Fetches outputs; returns what happened and lines to tell the person.
 
     Args:
         max_size: outputs above this many bytes stay out.
+        is_detailed: also what became of each object.
         kinds: only outputs of these kinds, of "metrics" and "plots"; empty means all.
 
     Raises: KistError, OSError.
@@ -37,7 +39,9 @@ def fetch(
         repository.sweep_now()
         items = wanted_outputs(repository, targets, scope=scope, with_deps=with_deps, recursive=recursive)
         chosen = [item for item in items if _is_wanted(item, max_size, kinds)]
-        result, notes = transfer(repository, chosen, remote=remote, is_push=False, jobs=jobs)
+        result, notes = transfer(
+            repository, chosen, remote=remote, is_push=False, jobs=jobs, is_detailed=is_detailed
+        )
         if with_runs:
             from kist.repo.runcache import copy_runs  # few ask for it
 

@@ -195,6 +195,7 @@ def _verify(repository: Repository, place: Place, algorithm: str, options: FsckO
             phase=phase,
             sample=_sample(options),
             restart=options.restart,
+            limiter=repository.limiter if place.remote is not None else None,
         )
     from kist.transfer.verify import verify_storage  # folders need none of it
 

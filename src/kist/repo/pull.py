@@ -32,8 +32,11 @@ def pull(
     use_glob: bool = False,
     with_runs: bool = False,
     options: CheckoutOptions = CheckoutOptions(),
+    is_detailed: bool = False,
 ) -> PullResult:
     """Fetches and checks out.
+
+    Args: is_detailed: also what became of each object.
 
     Raises: KistError, OSError.
     """
@@ -49,6 +52,7 @@ def pull(
             scope=scope,
             with_runs=with_runs,
             options=options,
+            is_detailed=is_detailed,
         )
         if not targets and not result.transfer.failed and result.checkout.error(repository) is None:
             settle_journal(repository)
@@ -65,16 +69,21 @@ def pull_locked(
     with_runs: bool = False,
     options: CheckoutOptions = CheckoutOptions(),
     left_alone: Collection[str] = (),
+    is_detailed: bool = False,
 ) -> PullResult:
     """Fetches and checks out, as `pull`; the caller holds the lock.
 
-    Args: left_alone: paths of outputs whose data stays as it is.
+    Args:
+        left_alone: paths of outputs whose data stays as it is.
+        is_detailed: also what became of each object.
     """
     items = wanted_outputs(
         repository, targets, scope=scope, with_deps=options.with_deps, recursive=options.recursive
     )
     items = [item for item in items if item.out.path not in left_alone]
-    moved, notes = transfer(repository, items, remote=remote, is_push=False, jobs=jobs)
+    moved, notes = transfer(
+        repository, items, remote=remote, is_push=False, jobs=jobs, is_detailed=is_detailed
+    )
     if with_runs:
         from kist.repo.runcache import copy_runs  # few ask for it
 
@@ -82,14 +91,19 @@ def pull_locked(
     here = select(repository, targets, with_deps=options.with_deps, recursive=options.recursive)
     done = checkout_items(repository, here, options, is_everything=not targets, left_alone=left_alone)
     # Only with a sound manifest are its files looked at, which may be damaged in their turn.
+    if done.damaged:
+        from kist.repo.outcomes import joined  # the cache is seldom damaged
     for _pointed_to in ("manifests", "files"):
         if not done.damaged:
             break
-        again, _ = transfer(repository, here, remote=remote, is_push=False, jobs=jobs)
+        again, _ = transfer(
+            repository, here, remote=remote, is_push=False, jobs=jobs, is_detailed=is_detailed
+        )
         moved = moved._replace(
             moved=moved.moved + again.moved,
             size_bytes=moved.size_bytes + again.size_bytes,
             failed=again.failed,
+            objects=joined(moved.objects, again.objects),
         )
         healed = checkout_items(repository, here, options, left_alone=left_alone)
         told = {change.path for change in done.changes}

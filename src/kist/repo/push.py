@@ -23,8 +23,11 @@ def push(
     recursive: bool = False,
     use_glob: bool = False,
     with_runs: bool = False,
+    is_detailed: bool = False,
 ) -> tuple[TransferResult, list[str]]:
     """Sends outputs; returns what happened and lines to tell the person.
+
+    Args: is_detailed: also what became of each object.
 
     Raises: KistError, OSError.
 
@@ -34,7 +37,9 @@ def push(
         if use_glob:
             targets = expand_globs(repository, targets)
         items = wanted_outputs(repository, targets, scope=scope, with_deps=with_deps, recursive=recursive)
-        result, notes = transfer(repository, items, remote=remote, is_push=True, jobs=jobs)
+        result, notes = transfer(
+            repository, items, remote=remote, is_push=True, jobs=jobs, is_detailed=is_detailed
+        )
         if with_runs:
             from kist.repo.runcache import copy_runs  # few ask for it
 

@@ -21,6 +21,7 @@ from kist.store.trust import Trust
 from kist.workspace.ignores import GITIGNORE, IgnoreTree
 
 if TYPE_CHECKING:
+    from kist.base.limiter import Limiter
     from kist.git.repository import GitRepository
     from kist.repo.settings import ConfigPaths, Settings
 
@@ -89,6 +90,8 @@ class Repository:
         """What old spellings in the metafiles of the workspace mean now, a line each, in the order they were met."""
         self.ask: Callable[[str], str] | None = None
         """Asks the person for a secret, given the question; None where nobody can be asked."""
+        self.limiter: Limiter | None = None
+        """How fast bytes may travel to and from remotes, all together (`--limit`)."""
         self._config_paths = config_paths
         self._wait_s = None if wait_for_lock else WAIT_S
         self._settings: Settings | None = None

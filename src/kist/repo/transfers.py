@@ -15,9 +15,11 @@ from kist.remotes.base import Remote
 from kist.remotes.local import FolderRemote
 from kist.repo.collect import collect_commits
 from kist.repo.targets import Selected, all_outputs, select
+from kist.store.loose import LooseStore
 from kist.transfer import plan
 
 if TYPE_CHECKING:
+    from kist.repo.outcomes import ObjectOutcome
     from kist.repo.repository import Repository
 
 _READ_BYTES = 256 << 20
@@ -39,12 +41,14 @@ class TransferResult(NamedTuple):
         moved: number of objects copied.
         failed: (output's path, object id, "missing" or "corrupt").
         remotes: names of the remotes that were used.
+        objects: what became of each object, where that was asked for.
     """
 
     moved: int
     failed: list[tuple[str, str, str]]
     remotes: list[str]
     size_bytes: int
+    objects: Sequence[ObjectOutcome] = ()
 
 
 def open_remote(
@@ -75,11 +79,17 @@ def open_remote(
             repository.environ,
             repository.ask,
         )
-        limit = jobs or remote.integer("jobs")
-        return StorageRemote(open_storage(place), index=repository.index, jobs=limit), note
+        most = jobs or remote.integer("jobs")
+        storage = open_storage(place)
+        return StorageRemote(storage, index=repository.index, jobs=most, limiter=repository.limiter), note
     is_shared = repository.settings.shared_group or remote.text("shared") == "group"
     found = FolderRemote(
-        remote.name, remote.url, remote.location, index=repository.index, shared_group=is_shared
+        remote.name,
+        remote.url,
+        remote.location,
+        index=repository.index,
+        shared_group=is_shared,
+        limiter=repository.limiter,
     )
     return found, note
 
@@ -213,9 +223,17 @@ def _set_damaged_aside(repository: Repository, by_algorithm: dict[str, list[plan
 
 
 def transfer(
-    repository: Repository, items: Sequence[Selected], *, remote: str | None, is_push: bool, jobs: int | None
+    repository: Repository,
+    items: Sequence[Selected],
+    *,
+    remote: str | None,
+    is_push: bool,
+    jobs: int | None,
+    is_detailed: bool = False,
 ) -> tuple[TransferResult, list[str]]:
     """Pushes or fetches outputs; returns what happened and the lines to tell the person.
+
+    Args: is_detailed: also what became of each object.
 
     Raises:
         NoRemoteError, UnknownRemoteError, OSError.
@@ -227,6 +245,7 @@ def transfer(
         open_remote(repository, remote)
     moved = size = 0
     failed: list[tuple[str, str, str]] = []
+    objects: list[ObjectOutcome] = []
     names: list[str] = []
     notes = repository.take_notes()
     workers = jobs or repository.workers
@@ -234,7 +253,10 @@ def transfer(
         if not is_push:
             _set_damaged_aside(repository, by_algorithm)
             if remote is None and _are_here(repository, by_algorithm):
-                continue  # without a need nobody asks for a remote
+                # Without a need nobody asks for a remote.
+                for algorithm, needs in by_algorithm.items() if is_detailed else ():
+                    objects += _outcomes(needs, repository.store_for(algorithm), None, None, is_push=False)
+                continue
         target, note = open_remote(repository, name, jobs=jobs)
         notes += [note] if note else []
         names.append(target.name)
@@ -251,6 +273,8 @@ def transfer(
             moved += len(done.moved)
             size += done.size_bytes
             failed += done.failed
+            if is_detailed:
+                objects += _outcomes(needs, store, target.name, done, is_push=is_push)
             if not is_push:
                 repository.trust(store).add(done.records)
             else:
@@ -258,4 +282,22 @@ def transfer(
                     if why == "corrupt":
                         store.quarantine(oid)
         target.close()
-    return TransferResult(moved, failed, names, size), notes
+    return TransferResult(moved, failed, names, size, objects), notes
+
+
+def _outcomes(
+    needs: Iterable[plan.Need],
+    store: LooseStore,
+    remote: str | None,
+    done: plan.Outcome | None,
+    *,
+    is_push: bool,
+) -> list[ObjectOutcome]:
+    from kist.repo.outcomes import object_outcomes  # only with --json
+
+    if done is None:
+        return object_outcomes(needs, store, remote=remote, failed={})
+    failed = {oid: why for _, oid, why in done.failed}
+    return object_outcomes(
+        needs, store, remote=remote, moved=done.moved, failed=failed, held=done.held, is_push=is_push
+    )

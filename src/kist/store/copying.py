@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kist.base import atomic, digests, parallel
 from kist.base.listing import pack_stat, settle
@@ -18,6 +18,9 @@ from kist.base.parallel import Emit
 from kist.base.progress import Progress
 from kist.formats.records import MD5
 from kist.store.loose import OBJECT_MODE, LooseStore, remove_staging
+
+if TYPE_CHECKING:
+    from kist.base.limiter import Limiter
 
 _REQUEST_FILES = 256
 _FORK_FILES = 400
@@ -52,8 +55,11 @@ def copy_objects(
     progress: Progress,
     phase: str,
     size_bytes: int | None = None,
+    limiter: Limiter | None = None,
 ) -> CopyOutcome:
     """Copies objects; those that the target has already are replaced, so ask only for missing or damaged ones.
+
+    Args: limiter: how fast bytes may travel; then all is done in this process, which knows what it has spent.
 
     Raises:
         OSError: the source cannot be read or the target not written (no space, no permission); what was published
@@ -69,8 +75,12 @@ def copy_objects(
     staging = target.new_staging()
     try:
         target.make_prefixes({oid[:2] for oid in asked})
-        job = _Job(source, target, staging)
-        count = workers if len(asked) >= _FORK_FILES or (size_bytes or 0) > (24 << 20) else 1
+        job = _Job(source, target, staging, limiter)
+        count = (
+            workers
+            if limiter is None and (len(asked) >= _FORK_FILES or (size_bytes or 0) > (24 << 20))
+            else 1
+        )
         with progress.phase(phase, len(asked), size_bytes) as shown:
             if count <= 1 or not parallel.can_fork():
                 _run(job, asked, None, shown.advance, outcome, 1)
@@ -123,10 +133,11 @@ _COPIED, _MISSING, _CORRUPT = 0, 1, 2
 class _Job:
     """The work of one process."""
 
-    def __init__(self, source: LooseStore, target: LooseStore, staging: str) -> None:
+    def __init__(self, source: LooseStore, target: LooseStore, staging: str, limiter: Limiter | None) -> None:
         self.source = source
         self.target = target
         self.staging = staging
+        self.limiter = limiter
         self.total = 0
 
     def handle(self, request: Any, emit: Emit) -> Any:
@@ -190,6 +201,8 @@ class _Job:
         digest = hashlib.md5(usedforsecurity=False)
         total = 0
         while block := digests.read_block(reader, self.source.path(oid)):
+            if self.limiter is not None:
+                self.limiter.spend(len(block))
             digest.update(block)
             atomic.write_all(writer, block)
             total += len(block)

@@ -10,7 +10,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kist.base import digests, parallel
 from kist.base.listing import STAT_SIZE, list_directory, unpack_stat, without_racy
@@ -20,6 +20,9 @@ from kist.formats.records import MD5
 from kist.store.loose import LooseStore, is_oid
 from kist.store.statindex import DIGEST_SIZE, FolderRow, StatIndex
 from kist.store.trust import Trust
+
+if TYPE_CHECKING:
+    from kist.base.limiter import Limiter
 
 CORRUPT, MISSING, UNREADABLE = "corrupt", "missing", "unreadable"
 GO_ON_S = 24 * 3600
@@ -88,8 +91,11 @@ def verify_store(
     phase: str,
     sample: Sample | None = None,
     restart: bool = False,
+    limiter: Limiter | None = None,
 ) -> Verdict:
     """Reads objects of a store; what was sound is trusted afterwards.
+
+    Args: limiter: how fast they may be read; then all is done in this process, which knows what it has spent.
 
     Raises:
         OSError: a folder cannot be listed.
@@ -103,11 +109,17 @@ def verify_store(
     job = _Job(store, known, sample)
     first = len(os.listdir(f"{store.root}/{prefixes[0]}")) if prefixes else 0
     estimate = first * len(prefixes)
-    count = workers if estimate >= _FORK_OBJECTS else 1
+    count = workers if estimate >= _FORK_OBJECTS and limiter is None else 1
     found = _Findings(store, trust, index, space, begun)
     with progress.phase(phase, None, None) as shown:
         if count <= 1 or not parallel.can_fork():
-            _run(prefixes, lambda asked: [job.handle(item, shown.advance) for item in asked], found)
+
+            def advance(files: int, size_bytes: int) -> None:
+                if limiter is not None:
+                    limiter.spend(size_bytes)
+                shown.advance(files, size_bytes)
+
+            _run(prefixes, lambda asked: [job.handle(item, advance) for item in asked], found)
         else:
             with parallel.Workers(job.handle, count) as pool:
                 _run(prefixes, lambda asked: pool.map(asked, on_progress=shown.advance), found)

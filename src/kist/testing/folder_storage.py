@@ -83,7 +83,7 @@ class FolderStorage:
         assert item is not None
         return item
 
-    def begin(self, key: str, size: int) -> Upload:
+    def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
         """As of Storage."""
         self._begin("begin", key)
         folder = os.path.join(self.path, "parts", hashlib.sha256(f"{key} {size}".encode()).hexdigest())

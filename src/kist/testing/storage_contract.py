@@ -181,7 +181,7 @@ class StorageContract:
         data = random.Random(10).randbytes(step + 777)
         first = storage.begin(OBJECT, len(data))
         storage.put_part(first, 0, 0, data[:step])
-        again = storage.begin(OBJECT, len(data))
+        again = storage.begin(OBJECT, len(data), before=first.id if storage.abilities.by_id else None)
         assert again.parts[0][0] == step
         tags = {0: again.parts[0][1], 1: storage.put_part(again, 1, step, data[step:])}
         storage.finish(again, tags)

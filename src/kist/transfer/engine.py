@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
+from kist.base.limiter import Limiter
 from kist.remotes.storage import Abilities, StorageFailedError, StorageUnreachableError
 
 T = TypeVar("T")
@@ -21,6 +22,8 @@ ATTEMPTS = 5
 _LONGEST_WAIT_S = 60.0
 _FIRST_PAUSE_S = 0.4
 _WINDOW_S = 0.5
+_STREAM_BYTES_PER_S = 256 << 10
+"""What a request should get of a limited rate: more of them would only hold more in memory."""
 
 
 class Engine:
@@ -29,15 +32,17 @@ class Engine:
     Args:
         abilities: of the service: how many requests to begin with, and how many at most.
         jobs: a fixed number of requests at once (`-j`); None: the pace is found.
-        bytes_per_s: a limit for the bytes in both directions together; None: as fast as it goes.
+        limiter: of the command, for the bytes in both directions together; None: as fast as it goes.
     """
 
     def __init__(
-        self, abilities: Abilities, *, jobs: int | None = None, bytes_per_s: float | None = None
+        self, abilities: Abilities, *, jobs: int | None = None, limiter: Limiter | None = None
     ) -> None:
         self._most = jobs or abilities.most_streams
-        self._pace = _Pace(jobs or min(abilities.streams, self._most), self._most, is_fixed=jobs is not None)
-        self._limiter = _Limiter(bytes_per_s) if bytes_per_s else None
+        if limiter is not None:
+            self._most = min(self._most, max(1, int(limiter.bytes_per_s / _STREAM_BYTES_PER_S)))
+        self._pace = _Pace(min(jobs or abilities.streams, self._most), self._most, is_fixed=jobs is not None)
+        self._limiter = limiter
         self._stop = threading.Event()
         self._has_answered = False
 
@@ -71,7 +76,7 @@ class Engine:
     def spend(self, size_bytes: int) -> None:
         """Waits until this many more bytes may travel, and counts them."""
         if self._limiter is not None:
-            self._limiter.spend(size_bytes, self._stop)
+            self._limiter.spend(size_bytes, wait=self._stop.wait)
         self._pace.count(size_bytes)
 
     def run(
@@ -244,21 +249,3 @@ class _Pace:
             if rate > self._best * 1.05 and now - self._slowed > 4 * _WINDOW_S:
                 self._best = rate
                 self.limit = min(self._most, self.limit + max(1, self.limit // 4))
-
-
-class _Limiter:
-    """Lets bytes through at a rate; a second's worth may go at once."""
-
-    def __init__(self, bytes_per_s: float) -> None:
-        self._rate = bytes_per_s
-        self._lock = threading.Lock()
-        self._free_at = 0.0
-
-    def spend(self, size_bytes: int, stop: threading.Event) -> None:
-        now = time.monotonic()
-        with self._lock:
-            start = max(self._free_at, now - 1.0)
-            self._free_at = start + size_bytes / self._rate
-            wait_s = self._free_at - now
-        if wait_s > 0:
-            stop.wait(wait_s)

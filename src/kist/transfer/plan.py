@@ -42,12 +42,14 @@ class Outcome(NamedTuple):
         failed: (label, object id, why) of what could not be: "missing" or "corrupt".
         size_bytes: bytes copied.
         records: digest and stat record (48 bytes) of each copied file, as it looks where it went.
+        held: manifests that were not sent, for the remote would lack some of their files.
     """
 
     moved: list[str]
     failed: list[tuple[str, str, str]]
     size_bytes: int
     records: list[bytes]
+    held: frozenset[str] = frozenset()
 
 
 class _Manifest(NamedTuple):
@@ -122,7 +124,8 @@ def push(
                 remote.note_complete(oid, algorithm, manifest.label)
     moved = first.copied + second.copied
     size_bytes = first.size_bytes + second.size_bytes
-    return Outcome(moved, failed + group.unreadable, size_bytes, first.records + second.records)
+    records = first.records + second.records
+    return Outcome(moved, failed + group.unreadable, size_bytes, records, frozenset(manifests - ready))
 
 
 def _may_publish(manifest: _Manifest, bad: set[str], remote: Remote, algorithm: str) -> bool:

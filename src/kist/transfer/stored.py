@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Set
 
 from kist.base import atomic, digests
+from kist.base.limiter import Limiter
 from kist.base.listing import pack_stat, settle
 from kist.base.progress import Phase, Progress
 from kist.formats.records import LEGACY_MD5, MD5
@@ -23,6 +24,7 @@ from kist.remotes.storage import (
     StorageFailedError,
     StorageMissingError,
     StorageRefusedError,
+    Upload,
 )
 from kist.store import garbage
 from kist.store.copying import CopyOutcome
@@ -36,6 +38,8 @@ _PART_BYTES = 8 << 20
 _PUBLISH_EVERY = 20_000
 _CHECKED_FOR_S = 24 * 3600
 _SHARE = 16
+_UNSURE_EACH = 1000
+"""Objects that a push asks for again because the service only said that it took them."""
 _PREFIXES = [f"{number:02x}" for number in range(256)]
 
 
@@ -56,20 +60,21 @@ class StorageRemote:
         *,
         index: StatIndex,
         jobs: int | None = None,
-        bytes_per_s: float | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
-        """Args: index: remembers what was complete there. jobs, bytes_per_s: limits, as of Engine."""
+        """Args: index: remembers what was complete there. jobs, limiter: as of Engine."""
         self.name = storage.name
         self.url = storage.url
         self.storage = storage
         self._index = index
         self._jobs = jobs
-        self._limit = bytes_per_s
+        self._limiter = limiter
         self._sizes: dict[str, int] = {}
         self._size_of: SizeOf = lambda oid: None
 
-    def _engine(self) -> Engine:
-        return Engine(self.storage.abilities, jobs=self._jobs, bytes_per_s=self._limit)
+    def engine(self, jobs: int | None = None) -> Engine:
+        """Returns an engine for this service, with the limits of the remote; `jobs` instead of the remote's."""
+        return Engine(self.storage.abilities, jobs=jobs or self._jobs, limiter=self._limiter)
 
     # What is there
 
@@ -109,7 +114,7 @@ class StorageRemote:
 
     def _ask_each(self, oids: set[str], algorithm: str) -> set[str]:
         lacking: set[str] = set()
-        engine = self._engine()
+        engine = self.engine()
 
         def ask(oid: str) -> Item | None:
             engine.spend(0)
@@ -127,7 +132,7 @@ class StorageRemote:
     def _list_prefixes(self, prefixes: list[str], algorithm: str) -> dict[str, int]:
         """Returns the objects below prefix folders, "" being all of them: id -> size in bytes."""
         found: dict[str, int] = {}
-        engine = self._engine()
+        engine = self.engine()
         base = _base(algorithm)
 
         def ask(prefix: str) -> list[Item]:
@@ -181,18 +186,26 @@ class StorageRemote:
 
     def damaged(self, algorithm: str, *, size_of: SizeOf, workers: int) -> set[str]:
         """Returns objects of the share whose turn it is that have another size than they should, or went since they
-        were last seen there: 16 of the 256 prefixes a call, one after the other in a ring.
+        were last seen there: 16 of the 256 prefixes a call, one after the other in a ring; and those that were sent
+        last, where the service only said that it took them.
         """
         self._size_of = size_of  # whatever is asked for from now on is compared with what is here
+        found = self._damaged(algorithm, size_of)
+        if found:
+            self.forget_complete(algorithm)  # what needs them, and is not pushed now, is looked at when it is
+        return found
+
+    def _damaged(self, algorithm: str, size_of: SizeOf) -> set[str]:
         able = self.storage.abilities
-        if not able.lists:
-            return set()
         space = self._space(algorithm)
+        unsure = self._not_stored(algorithm)
+        if not able.lists:
+            return unsure
         row = self._index.folder(space, "turn")
         if row is None:
             # Nothing was ever sent from here: what is asked for will be looked at one by one.
             self._index.save(space, [("turn", FolderRow("0", b"", b""))])
-            return set()
+            return unsure
         first = int(row.names) % 256 if row.names.isdigit() else 0
         share = (_PREFIXES + _PREFIXES)[first : first + _SHARE]
         present = self._list_prefixes(share, algorithm)
@@ -209,7 +222,20 @@ class StorageRemote:
             bad |= self._seen(space, prefix) - present.keys()
             rows.append((f"seen:{prefix}", FolderRow("\0".join(sorted(oids)), b"", b"")))
         self._index.save(space, rows)
-        return bad
+        return bad | unsure
+
+    def _not_stored(self, algorithm: str) -> set[str]:
+        """Returns those of the objects sent last that are not there, or not whole, at a service that only took them."""
+        space = self._space(algorithm)
+        row = self._index.folder(space, "unsure")
+        names = row.names.split("\0") if row is not None and row.names else []
+        asked = set(names[:_UNSURE_EACH])
+        if not asked:
+            return set()
+        lacking = self.missing(asked, algorithm)
+        left = "\0".join(names[_UNSURE_EACH:])
+        self._index.save(space, [("unsure", FolderRow(left, b"", b""))])
+        return lacking
 
     def _seen(self, space: str, prefix: str) -> set[str]:
         row = self._index.folder(space, f"seen:{prefix}")
@@ -218,6 +244,10 @@ class StorageRemote:
     def _remember(self, algorithm: str, oids: list[str]) -> None:
         """Notes what was sent, so that it is missed when it goes."""
         space = self._space(algorithm)
+        if oids and not self.storage.abilities.confirms:
+            row = self._index.folder(space, "unsure")
+            names = set(row.names.split("\0")) if row is not None and row.names else set()
+            self._index.save(space, [("unsure", FolderRow("\0".join(sorted(names.union(oids))), b"", b""))])
         by_prefix: dict[str, list[str]] = {}
         for oid in oids:
             by_prefix.setdefault(oid[:2], []).append(oid)
@@ -236,7 +266,7 @@ class StorageRemote:
         outcome = CopyOutcome([], [], [], [], 0)
         sizes = _sizes_of(oids, source, outcome)
         total = sum(sizes.values())
-        engine = self._engine()
+        engine = self.engine()
         with progress.phase(phase, len(oids), total) as shown:
             small = sorted((oid for oid, size in sizes.items() if size <= SMALL_BYTES), key=_spread)
             large = sorted(oid for oid, size in sizes.items() if size > SMALL_BYTES)
@@ -264,10 +294,14 @@ class StorageRemote:
         digest = hashlib.md5(data, usedforsecurity=False).digest()
         if not _fits(oid, digest, path, source.algorithm):
             return "corrupt"
-        engine.spend(len(data))
         body = Body.of(data, md5=digest)
         key = key_of(oid, source.algorithm)
-        item = engine.attempt(lambda: self.storage.write(key, body))
+
+        def write() -> Item:
+            engine.spend(len(data))  # each try travels
+            return self.storage.write(key, body)
+
+        item = engine.attempt(write)
         self._check_size(key, item, len(data))
         return "copied"
 
@@ -283,7 +317,7 @@ class StorageRemote:
             return "copied"
         able = self.storage.abilities
         step = max(_PART_BYTES, able.part_bytes, -(-size // able.part_limit))
-        upload = engine.attempt(lambda: self.storage.begin(key, size))
+        upload = self._begin(engine, key, size, source.algorithm)
         tags: dict[int, str] = {}
         digest = hashlib.md5(usedforsecurity=False)
 
@@ -302,21 +336,43 @@ class StorageRemote:
 
         def put(part: tuple[int, int, bytes]) -> str:
             number, first, data = part
-            engine.spend(len(data))
-            return engine.attempt(lambda: self.storage.put_part(upload, number, first, data))
+
+            def try_once() -> str:
+                engine.spend(len(data))
+                return self.storage.put_part(upload, number, first, data)
+
+            return engine.attempt(try_once)
 
         def done(part: tuple[int, int, bytes], tag: str) -> None:
             tags[part[0]] = tag
             shown.advance(0, len(part[2]))
 
-        lanes = Engine(able, jobs=1, bytes_per_s=self._limit) if able.in_order else engine
+        lanes = self.engine(jobs=1) if able.in_order else engine
         lanes.run(put, parts(), done)
         if not _fits(oid, digest.digest(), path, source.algorithm):
             self.storage.abort(upload)
+            self._forget_upload(key, source.algorithm)
             return "corrupt"
         item = engine.attempt(lambda: self.storage.finish(upload, tags))
+        self._forget_upload(key, source.algorithm)
         self._check_size(key, item, size)
         return "copied"
+
+    def _begin(self, engine: Engine, key: str, size: int, algorithm: str) -> Upload:
+        """Returns a new upload, or the one that an earlier run began."""
+        if not self.storage.abilities.by_id:
+            return engine.attempt(lambda: self.storage.begin(key, size))
+        row = self._index.folder(self._space(algorithm), f"upload:{key}")
+        upload = engine.attempt(
+            lambda: self.storage.begin(key, size, before=row.names if row is not None else None)
+        )
+        self._index.save(self._space(algorithm), [(f"upload:{key}", FolderRow(upload.id, b"", b""))])
+        self._index.flush()  # a kill must not lose it
+        return upload
+
+    def _forget_upload(self, key: str, algorithm: str) -> None:
+        if self.storage.abilities.by_id:
+            self._index.save(self._space(algorithm), (), gone=[f"upload:{key}"])
 
     def _check_size(self, key: str, item: Item, size: int) -> None:
         if item.size != size:
@@ -332,7 +388,7 @@ class StorageRemote:
         outcome = CopyOutcome([], [], [], [], 0)
         if not oids:
             return outcome
-        engine = self._engine()
+        engine = self.engine()
         staging = target.new_staging()
         total = 0
         try:
@@ -457,9 +513,9 @@ class StorageRemote:
     def _receive_ranges(self, engine: Engine, key: str, ranges: _Ranges, shown: Phase) -> None:
         def work(part: tuple[int, int]) -> int:
             first, length = part
-            engine.spend(length)
 
             def read() -> int:
+                engine.spend(length)
                 at = first
                 for block in self.storage.read(key, first=first, size=length):
                     ranges.put(at, block)
@@ -484,7 +540,7 @@ class StorageRemote:
         Raises: StorageRefusedError: it cannot list.
         """
         base = _base(algorithm)
-        engine = self._engine()
+        engine = self.engine()
         found: dict[str, Item] = {}
         if self.storage.abilities.flat:
             items = engine.attempt(lambda: list(self.storage.list(base)))
@@ -516,7 +572,7 @@ class StorageRemote:
                 [oid for oid in asked if oid.endswith(".dir")],
                 [oid for oid in asked if not oid.endswith(".dir")],
             ):
-                engine = self._engine()
+                engine = self.engine()
                 batches = [group[at : at + at_once] for at in range(0, len(group), at_once)]
 
                 def work(batch: list[str], engine: Engine = engine) -> None:
@@ -536,18 +592,18 @@ class StorageRemote:
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Yields the keys below a prefix that ends in "/"."""
-        engine = self._engine()
+        engine = self.engine()
         for item in engine.attempt(lambda: list(self.storage.list(prefix))):
             yield item.key
 
     def read_key(self, key: str) -> bytes:
         """Returns a small value."""
-        return self._engine().attempt(lambda: b"".join(self.storage.read(key)))
+        return self.engine().attempt(lambda: b"".join(self.storage.read(key)))
 
     def write_key(self, key: str, data: bytes) -> None:
         """Writes a small value."""
         body = Body.of(data, md5=hashlib.md5(data, usedforsecurity=False).digest())
-        self._engine().attempt(lambda: self.storage.write(key, body))
+        self.engine().attempt(lambda: self.storage.write(key, body))
 
     def close(self) -> None:
         """Ends connections."""

@@ -45,7 +45,7 @@ def verify_storage(
     """
     space = f"fsck:{remote.url}:{algorithm}"
     begun = run_start(index, space, restart=restart) if sample is None else ""
-    engine = Engine(remote.storage.abilities, jobs=jobs)
+    engine = remote.engine(jobs)
     verdict = Verdict(0, 0, 0, {}, [])
     with progress.phase(phase, None, None) as shown:
         for prefix in [f"{number:02x}" for number in range(256)]:
@@ -63,7 +63,7 @@ def verify_storage(
 
             def work(oid: str) -> tuple[bool, int] | None:
                 try:
-                    return engine.attempt(lambda: _read(remote, oid, algorithm, scratch))
+                    return engine.attempt(lambda: _read(remote, engine, oid, algorithm, scratch))
                 except StorageMissingError:
                     return None
 
@@ -109,31 +109,33 @@ def _look(oid: str, item: Item) -> str:
     return f"{oid} {item.size} {item.tag} {item.modified_s}"
 
 
-def _read(remote: StorageRemote, oid: str, algorithm: str, scratch: str) -> tuple[bool, int]:
+def _read(remote: StorageRemote, engine: Engine, oid: str, algorithm: str, scratch: str) -> tuple[bool, int]:
     """Returns whether an object is right, and its size."""
     key = key_of(oid, algorithm)
     digest = hashlib.md5(usedforsecurity=False)
     size = 0
     for block in remote.storage.read(key):
+        engine.spend(len(block))
         digest.update(block)
         size += len(block)
     if digest.hexdigest() == oid[:32]:
         return True, size
     if algorithm == MD5 or oid.endswith(".dir"):
         return False, size
-    path = _download(remote, key, scratch)
+    path = _download(remote, engine, key, scratch)
     try:
         return bytes.fromhex(oid) in digests.read_legacy_md5(path), size
     finally:
         atomic.remove_quietly(path)
 
 
-def _download(remote: StorageRemote, key: str, scratch: str) -> str:
+def _download(remote: StorageRemote, engine: Engine, key: str, scratch: str) -> str:
     os.makedirs(scratch, exist_ok=True)
     path = os.path.join(scratch, atomic.temp_name())
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         for block in remote.storage.read(key):
+            engine.spend(len(block))
             atomic.write_all(descriptor, block)
     finally:
         os.close(descriptor)
@@ -147,16 +149,16 @@ def move_aside(remote: StorageRemote, oid: str, algorithm: str, *, scratch: str)
 
     Raises: what the service raises.
     """
-    engine = Engine(remote.storage.abilities, jobs=1)
+    engine = remote.engine(1)
     key, aside = key_of(oid, algorithm), f"{ASIDE}{oid}"
     try:
-        if engine.attempt(lambda: _read(remote, oid, algorithm, scratch))[0]:
+        if engine.attempt(lambda: _read(remote, engine, oid, algorithm, scratch))[0]:
             return None
-        path = engine.attempt(lambda: _download(remote, key, scratch))
+        path = engine.attempt(lambda: _download(remote, engine, key, scratch))
     except StorageMissingError:
         return None
     try:
-        body = Body(os.path.getsize(path), lambda: _blocks(path))
+        body = Body(os.path.getsize(path), lambda: _blocks(path, engine))
         engine.attempt(lambda: remote.storage.write(aside, body))
     finally:
         atomic.remove_quietly(path)
@@ -168,7 +170,8 @@ def move_aside(remote: StorageRemote, oid: str, algorithm: str, *, scratch: str)
     return aside
 
 
-def _blocks(path: str) -> Iterator[bytes]:
+def _blocks(path: str, engine: Engine) -> Iterator[bytes]:
     with open(path, "rb", buffering=0) as stream:
         while block := stream.read(digests.BLOCK_SIZE):
+            engine.spend(len(block))
             yield block

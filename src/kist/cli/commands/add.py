@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kist.cli.parser import number
+from kist.cli.parser import add_limit, number
 
 if TYPE_CHECKING:
     import argparse
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to-remote", action="store_true", help="Store straight in the remote, not here.")
     parser.add_argument("-r", "--remote", metavar="NAME", help="The remote for --to-remote.")
     parser.add_argument("--remote-jobs", type=number, metavar="N", help="Parallel jobs for --to-remote.")
+    add_limit(parser)
     parser.add_argument("-f", "--force", action="store_true", help="Overwrite the path given with --out.")
     parser.add_argument("--no-relink", action="store_true", help="Leave workspace files as they are.")
 

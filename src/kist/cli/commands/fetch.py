@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds DVC's options of `fetch`."""
-    from kist.cli.parser import number
-    from kist.cli.transfer_options import add_remote_options, add_run_cache, add_target_options
+    from kist.cli.parser import add_limit, number
+    from kist.cli.transfer_options import add_json, add_remote_options, add_run_cache, add_target_options
 
     add_target_options(parser)
     add_remote_options(parser)
+    add_limit(parser)
+    add_json(parser)
     add_run_cache(parser, verb="bring")
     parser.add_argument("--max-size", type=number, metavar="BYTES", help="Leave larger outputs out.")
     parser.add_argument(
@@ -41,6 +43,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         max_size=args.max_size,
         kinds=frozenset(args.type or ()),
         with_runs=args.run_cache,
+        is_detailed=context.as_json,
     )
     report_transfer(context, repository, result, notes, "fetch")
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kist.cli.parser import mistake, number_above_0
+from kist.cli.parser import add_limit, mistake, number_above_0
 
 if TYPE_CHECKING:
     import argparse
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-j", "--jobs", type=number_above_0, metavar="N", help="How many processes or requests at once."
     )
+    add_limit(parser)
     parser.add_argument("--json", action="store_true", help="Print what was found as JSON.")
 
 

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds DVC's options of `pull`."""
-    from kist.cli.transfer_options import add_remote_options, add_run_cache, add_target_options
+    from kist.cli.parser import add_limit
+    from kist.cli.transfer_options import add_json, add_remote_options, add_run_cache, add_target_options
 
     add_target_options(parser)
     add_remote_options(parser)
+    add_limit(parser)
+    add_json(parser)
     add_run_cache(parser, verb="bring")
     parser.add_argument("-f", "--force", action="store_true", help="Drop changes that are stored nowhere.")
     parser.add_argument("--allow-missing", action="store_true", help="Missing data is no failure.")
@@ -25,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Returns 0 when the workspace is complete."""
     from kist.cli.changes import changes_json, counted, print_changes, sentence, summary_parts
-    from kist.cli.transfer_options import report_failures, scope_of
+    from kist.cli.transfer_options import print_objects, report_failures, scope_of
     from kist.repo.checkout import CheckoutOptions
     from kist.repo.pull import pull
 
@@ -39,12 +42,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
         use_glob=args.glob,
         with_runs=args.run_cache,
         options=CheckoutOptions(args.force, False, args.allow_missing, args.with_deps, args.recursive),
+        is_detailed=context.as_json,
     )
     for note in result.notes:
         context.console.note(note)
     if result.checkout.refused is not None:
         raise result.checkout.refused
     if context.as_json:
+        print_objects(context, repository, result.transfer)
         document = changes_json(repository, result.checkout)
         document["fetched"] = result.transfer.moved
         document["bytes"] = result.transfer.size_bytes

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds DVC's options of `push`."""
-    from kist.cli.transfer_options import add_remote_options, add_run_cache, add_target_options
+    from kist.cli.parser import add_limit
+    from kist.cli.transfer_options import add_json, add_remote_options, add_run_cache, add_target_options
 
     add_target_options(parser)
     add_remote_options(parser)
+    add_limit(parser)
+    add_json(parser)
     add_run_cache(parser, verb="send")
     parser.add_argument("--glob", action="store_true", help="Targets are patterns.")
 
@@ -36,6 +39,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         recursive=args.recursive,
         use_glob=args.glob,
         with_runs=args.run_cache,
+        is_detailed=context.as_json,
     )
     report_transfer(context, repository, result, notes, "push")
     return 0

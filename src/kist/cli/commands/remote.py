@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kist.base.shell import shell_line
 from kist.cli.levels import add_level_options, make_editor, say_warnings, shown_file
-from kist.cli.parser import number_above_0
+from kist.cli.parser import add_limit, number_above_0
 from kist.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def add_data_arguments(parsers: dict[str, argparse.ArgumentParser]) -> None:
     copy.add_argument(
         "-j", "--jobs", type=number_above_0, metavar="N", help="How many processes or requests at once."
     )
+    add_limit(copy)
     copy.add_argument("--json", action="store_true", help="Print what was copied as JSON.")
 
 
