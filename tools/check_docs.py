@@ -16,7 +16,7 @@ STATES = ("works", "partly", "not yet")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#+\s+(.*?)\s*#*$", re.MULTILINE)
-_TEST = re.compile(r"(tests/[\w/]*)?\b(test_\w+\.py)(?:::(\w+))?")
+_TEST = re.compile(r"((?:tests|src/kist/testing)/[\w/]*)?\b((?:test_\w+|\w+_contract)\.py)(?:::(\w+))?")
 _ROW = re.compile(r"^\| `kist ([^`]+)` \| ([^|]+) \| ([^|]*) \|", re.MULTILINE)
 
 
@@ -80,7 +80,7 @@ def status_defects() -> list[str]:
 
 def functions(path: str) -> set[str]:
     """Returns the names of the test functions of a file."""
-    return set(re.findall(r"^(?:async )?def (test_\w+)\(", read(path), re.MULTILINE))
+    return set(re.findall(r"^ *(?:async )?def (test_\w+)\(", read(path), re.MULTILINE))
 
 
 def missing_tests(page: str) -> list[str]:
@@ -89,7 +89,7 @@ def missing_tests(page: str) -> list[str]:
     A test is `tests/cli/test_x.py::test_y`, or `test_x.py::test_y` where the page says in which folder; then one of
     the files of that name must have it.
     """
-    command = ["git", "ls-files", "-co", "--exclude-standard", "tests"]
+    command = ["git", "ls-files", "-co", "--exclude-standard", "tests", "src/kist/testing"]
     files = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     defects = []
     for folder, name, function in _TEST.findall(read(page)):
