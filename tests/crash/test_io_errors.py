@@ -43,7 +43,9 @@ def test_each_call_that_fails_in_turn_is_reported_and_loses_nothing(
     arguments, prepare = COMMANDS[name]
     argv = (*KIST, *arguments)
     prepare(arena)
-    if classes == "sync":  # the text for people may lack: a push never fails for it, and its syncs do not count
+    if (
+        classes == "sync"
+    ):  # the text for people may lack: a push never fails for it, and its syncs do not count
         arena.write(os.path.join(arena.remote, "README-kist.md"), b"there already")
     arena.save()
     old = arena.snapshot()
