@@ -60,6 +60,10 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         ),
     ),
     (
+        "Pipelines",
+        (Command("repro", "Run the stages of pipelines that changed.", domain_exit_code=255),),
+    ),
+    (
         "Data and Git in one step",
         (
             Command("save", "Store what changed, commit, tag and push."),
