@@ -250,6 +250,7 @@ class _Repro:
         self._tell(Event(VERIFYING, shown))
         if not options.dry:
             commit_metafile(self._repository, stage, stage.metafile, self._changes, to_cache=options.to_cache)
+            self._changes.note(stage.file)
             sight.forget()
         return True
 

@@ -129,6 +129,8 @@ class StageRunner:
             if found is not None:
                 self._tell(Event(CACHED, self._shown(stage)))
                 self._check_out(stage, found)
+                if self._is_result(stage):
+                    remember(self._repository, stage, found)
                 self._record(stage, found)
                 return
         self._run_commands(stage)
@@ -153,7 +155,7 @@ class StageRunner:
         """Returns the entry of a run that made the outputs of the present inputs, if all of its objects are here."""
         assert stage.resolved is not None
         self._need_inputs(stage)
-        if not self._options.use_runs or not is_remembered(stage.resolved):
+        if not is_remembered(stage.resolved):
             return None
         inputs = inputs_of(self._repository, stage, self.sight)
         is_same = not (differences.deps or differences.is_command_changed)
@@ -161,6 +163,8 @@ class StageRunner:
             outs = tuple(out.output for out in stage.outs)
             if all(out.digest is not None for out in outs) and self._are_here(stage, outs):
                 return inputs._replace(outs=outs)
+        if not self._options.use_runs:
+            return None
         asked = inputs._replace(outs=tuple(Output(out.output.path) for out in stage.outs))
         try:
             found = self._search(stage, asked)
@@ -272,14 +276,19 @@ class StageRunner:
 
     def _store(self, stage: Stage) -> None:
         repository, options = self._repository, self._options
-        assert stage.resolved is not None
-        is_result = options.to_cache and is_remembered(stage.resolved)
+        is_result = self._is_result(stage)
         outs = stored_outputs(repository, stage, to_cache=options.to_cache, is_result=is_result)
         self.sight.forget()  # links may have taken the place of files
         entry = inputs_of(repository, stage, self.sight)._replace(outs=outs)
         if is_result:
             remember(repository, stage, entry)
         self._record(stage, entry)
+
+    def _is_result(self, stage: Stage) -> bool:
+        """Says whether the run is remembered. As in DVC it is not with `cache: false`, but for metrics and plots."""
+        assert stage.resolved is not None
+        is_kept = all(out.use_cache or out.metric or out.plot for out in stage.resolved.outs)
+        return self._options.to_cache and is_kept and is_remembered(stage.resolved)
 
     def _record(self, stage: Stage, entry: LockedStage) -> None:
         repository = self._repository
