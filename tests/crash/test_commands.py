@@ -137,6 +137,11 @@ def with_remembered_runs(arena: Arena, link: str = "copy") -> None:
         os.unlink(arena.path(name))
 
 
+def with_frozen_stage(arena: Arena) -> None:
+    with_stage(arena)
+    arena.must("freeze", "make")
+
+
 def with_copies_that_are_to_be_links(arena: Arena) -> None:
     worlds.added(arena)
     arena.must("config", "-q", "cache.type", "hardlink")
@@ -179,9 +184,17 @@ CASES = [
     Case("fetch", ("fetch",), worlds.clone, BOTH),
     *by_link("pull", ("pull",), worlds.clone, BOTH),
     *by_link("pull update", ("pull",), worlds.behind, BOTH),
-    *by_link("repro", ("repro",), with_pipeline, ONE),
-    Case("repro after a change", ("repro",), with_changed_pipeline, ONE | TWO),
-    *by_link("repro of remembered runs", ("repro",), with_remembered_runs, ONE),
+    Case("repro", ("repro",), with_pipeline, ONE),
+    Case(
+        "repro after a change",
+        ("repro",),
+        linked(with_changed_pipeline, "symlink"),
+        ONE | {"model.bin": TWO["model.bin"]},
+    ),
+    Case("repro of remembered runs", ("repro",), linked(with_remembered_runs, "hardlink"), ONE),
+    Case("stage", ("stage", "add", "-n", "new", "-o", "new.txt", "echo"), with_stage, ONE, repeatable=False),
+    Case("freeze", ("freeze", "make"), with_stage, ONE),
+    Case("unfreeze", ("unfreeze", "make"), with_frozen_stage, ONE),
     Case("remove", ("remove", "data.dvc"), worlds.added, ONE, repeatable=False),
     Case("remove outs", ("remove", "data.dvc", "--outs"), worlds.added, ONE, repeatable=False),
     Case("remove a stage", ("remove", "make", "--outs"), with_committed_stage, ONE, repeatable=False),

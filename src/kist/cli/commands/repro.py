@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
 
     from kist.cli.context import Context
     from kist.repo.repro import ReproOptions, ReproResult
-    from kist.repo.stage_run import Event
 
 _FLAGS = (
     (("-f", "--force"), "Also run stages that did not change."),
@@ -58,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Returns 0 when all stages are up to date."""
     from kist.cli.hints import print_tracking_hint
+    from kist.cli.repro_words import teller
     from kist.repo.repro import repro
 
     repository = context.repository()
@@ -105,59 +105,6 @@ def options_of(args: argparse.Namespace, context: Context) -> ReproOptions:
         confirm=context.console.confirm if args.interactive else None,
         output=2 if context.as_json else None,
     )
-
-
-def teller(context: Context) -> Any:
-    """Returns what says each step, in DVC's words where scripts look for them."""
-    console = context.console
-    say = console.note if context.as_json else console.info
-
-    def tell(event: Event) -> None:
-        kind, stage, text = event
-        if kind == "gap":
-            say("")
-        elif kind == "running":
-            say(f"Running stage '{stage}':")
-        elif kind == "command":
-            say(f"> {text}")
-            console.flush()  # before the command prints
-        elif kind == "unchanged":
-            say(
-                f"'{stage}' didn't change, skipping"
-                if _is_file(stage)
-                else f"Stage '{stage}' didn't change, skipping"
-            )
-        elif kind == "cached":
-            say(f"Stage '{stage}' is cached - skipping run, checking out outputs")
-        elif kind == "verifying":
-            say(f"Verifying data sources in stage: '{stage}'")
-        elif kind == "verifying frozen":
-            say(f"Verifying outputs in frozen stage: '{stage}'")
-        elif kind == "pulling":
-            say(f"Pulling data for stage: '{stage}'")
-        elif kind == "new lock":
-            say(f"Generating lock file '{text}'")
-        elif kind == "lock":
-            say(f"Updating lock file '{text}'")
-        else:
-            console.warn(_warning(kind, stage, text))
-
-    return tell
-
-
-def _warning(kind: str, stage: str, text: str) -> str:
-    if kind == "frozen":
-        return f"'{stage}' is frozen: what it depends on is not reproduced"
-    if kind == "changed meanwhile":
-        return f"'{text}' changed while '{stage}' ran, which depends on it; recorded as it is now"
-    if kind == "left out":
-        return f"'{stage}' is left out, for '{text}' failed"
-    ignored = " (ignored)" if kind == "failure ignored" else ""
-    return f"cannot reproduce '{stage}': {text}{ignored}"
-
-
-def _is_file(stage: str) -> bool:
-    return stage.endswith(".dvc") or stage.rpartition("/")[2] == "Dvcfile"
 
 
 def _document(context: Context, result: ReproResult) -> dict[str, list[str]]:
