@@ -243,3 +243,46 @@ def test_an_old_stage_in_a_file_of_its_own_runs(project: Project) -> None:
     assert run(project, "repro", "old.dvc").stdout.startswith("'old.dvc' didn't change, skipping")
     project.write({"code.py": "print(3)\n"})
     assert "Running stage" in run(project, "repro", "old.dvc").stdout
+
+
+EXPLAINED = """\
+stages:
+  first: {cmd: cp code.py first.txt, deps: [code.py], params: [lr, opt.n, new], outs: [first.txt]}
+  second: {cmd: cp first.txt second.txt, deps: [first.txt, data], outs: [second.txt]}
+  third: {cmd: cp code.py third.txt, deps: [code.py], outs: [third.txt]}
+  cold: {cmd: cp code.py cold.txt, deps: [code.py], outs: [cold.txt], frozen: true}
+  fresh: {cmd: cp code.py fresh.txt, outs: [fresh.txt], always_changed: true}
+"""
+
+
+def test_explain_names_what_changed_from_what_to_what(project: Project) -> None:
+    before = EXPLAINED.replace(", new]", "]").replace("cp code.py third.txt", "cp  code.py third.txt")
+    before = before.replace(", frozen: true", "")
+    project.write({"params.yaml": "lr: 0.5\nopt: {n: 1}\n", "dvc.yaml": before})
+    assert run(project, "repro", "-q").returncode == 0
+    project.write({"params.yaml": "lr: 0.7\nopt: {m: 1}\nnew: yes\n", "dvc.yaml": EXPLAINED})
+    project.write({"code.py": "print(1)\n", "data/one.txt": "1\n"})
+    os.unlink(project.path("second.txt"))
+    done = run(project, "repro", "--explain")
+    assert done.stdout == (
+        "data.dvc: changed\n"
+        "  'data' changed: c78a0737.dir -> ea199e67.dir\n"
+        "first: runs\n"
+        "  the dependency 'code.py' changed: ac01e860 -> dee5c469\n"
+        "  the parameter params.yaml: lr changed: 0.5 -> 0.7\n"
+        "  the parameter params.yaml: opt.n is gone; it was 1\n"
+        "  the parameter params.yaml: new is new: 'yes'\n"
+        "second: runs\n"
+        "  the dependency 'data' changed: c78a0737.dir -> ea199e67.dir\n"
+        "  the output 'second.txt' is missing\n"
+        "  it reads what 'first' makes, which runs before\n"
+        "third: runs\n"
+        "  the command changed: 'cp  code.py third.txt' -> 'cp code.py third.txt'\n"
+        "  the dependency 'code.py' changed: ac01e860 -> dee5c469\n"
+        "cold: skipped, it is frozen: what it depends on does not count, and its command does not run\n"
+        "fresh: runs\n"
+        "  it runs each time: `always_changed`\n"
+    )
+    assert not os.path.exists(project.path("second.txt"))
+    told = json.loads(run(project, "status", "--explain", "--json", "third").stdout)
+    assert [(item["stage"], item["runs"], len(item["reasons"])) for item in told] == [("third", True, 2)]

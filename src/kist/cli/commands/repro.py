@@ -51,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const="ignore",
         help="After a failure go on with all stages.",
     )
+    parser.add_argument(
+        "--explain", action="store_true", help="Say of each stage why it would run or not; run nothing."
+    )
     parser.add_argument("--json", action="store_true", help="Print what was done as JSON.")
 
 
@@ -62,6 +65,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
     repository = context.repository()
     console = context.console
+    if args.explain:
+        from kist.cli.explained import print_explained  # few ask
+        from kist.repo.explain import explain
+
+        asked = options_of(args, context)
+        print_explained(context, explain(repository, args.targets, asked.scope, force=args.force))
+        return 0
     result = repro(repository, args.targets, options_of(args, context), teller(context))
     for note in repository.take_notes():
         console.warn(note)
