@@ -27,6 +27,7 @@ COMMAND_TIMEOUT_S = 120
 NOT_COMPARED = "not compared"
 EXACT = "exact"  # every byte
 AS_LINES = "as lines"  # the same lines in any order
+AS_A_RUN = "as a run"  # every byte, but for the order of files to stage and what DVC says on top of it
 AS_JSON = "as JSON"  # the same value; the order of lists is not DVC's promise
 
 
@@ -474,6 +475,10 @@ def _output(world: World, text: str, how: str) -> Any:
     neutral = world.neutral(text)
     if how == EXACT:
         return neutral
+    if how == AS_A_RUN:
+        return [
+            sorted(line.split()) if line.startswith("\tgit add") else line for line in neutral.splitlines()
+        ]
     if how == AS_LINES:
         # Off a terminal DVC expands the TAB after A, M and D into blanks, and folds lines at 80 columns.
         return sorted(re.sub(r"^([AMD])\s+", r"\1\t", line) for line in neutral.splitlines())

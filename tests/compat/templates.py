@@ -213,6 +213,109 @@ def _ignoring() -> tuple[Action, ...]:
     )
 
 
+_ALL_KINDS = """\
+vars:
+- conf.yaml
+stages:
+  prepare:
+    cmd: mkdir -p prepared && cp file.txt prepared/x && cp sub.txt prepared/y
+    deps:
+    - file.txt
+    - sub.txt
+    outs:
+    - prepared
+  train:
+    cmd:
+    - cat prepared/* > model
+    - |
+      echo '{"acc": 1}' > m.json
+      echo "$DVC_STAGE" >> model
+      printf 'step,loss\\n1,2\\n' > loss.csv
+    deps:
+    - prepared
+    - code.sh
+    params:
+    - lr
+    - opt.n
+    - other.json:
+      - seed
+    - whole.toml:
+    - code.py:
+      - DEPTH
+    outs:
+    - model
+    metrics:
+    - m.json:
+        cache: false
+    plots:
+    - loss.csv:
+        x: step
+  templated:
+    cmd: echo ${name} ${opts} > t.txt
+    outs:
+    - t.txt
+  each:
+    foreach: ${items}
+    do:
+      cmd: echo ${item} > out_${item} && cat model >> out_${item}
+      deps:
+      - model
+      outs:
+      - out_${item}
+  mx:
+    matrix:
+      m: [1, 2]
+      d: [x, y]
+    cmd: echo ${item.m} ${item.d} > mx_${key}
+    params:
+    - lr
+    outs:
+    - mx_${key}
+  below:
+    cmd: cp ../file.txt copy
+    wdir: folder
+    deps:
+    - ../file.txt
+    outs:
+    - copy
+  kept:
+    cmd: cat file.txt >> kept.log
+    deps:
+    - file.txt
+    outs:
+    - kept.log:
+        persist: true
+  unkept:
+    cmd: cp out_a report
+    deps:
+    - out_a
+    outs:
+    - report:
+        cache: false
+"""
+
+
+def _matrix() -> tuple[Action, ...]:
+    """A pipeline with all kinds of dependencies, params, outputs and groups."""
+    return (
+        *_empty(),
+        write("file.txt", "one\n"),
+        write("sub.txt", "sub\n"),
+        write("code.sh", "echo 1\n", mode=0o755),
+        write("conf.yaml", "name: ada\nopts: {depth: 3, fast: true}\nitems: [a, b]\n"),
+        write("params.yaml", "lr: 0.5\nopt: {n: 3, m: 1}\n"),
+        write("other.json", '{"seed": 1, "x": 2}\n'),
+        write("whole.toml", "a = 1\n[b]\nc = 2\n"),
+        write("code.py", "DEPTH = 3\nWIDTH = 4\n"),
+        make_folder("folder"),
+        write("folder/readme", "x\n"),
+        write("dvc.yaml", _ALL_KINDS),
+        dvc("add file.txt"),
+        dvc("repro"),
+        commit("pipeline"),
+    )
+
+
 TEMPLATES: dict[str, tuple[Action, ...]] = {
     "nothing": (),
     "git only": _git_only(),
@@ -225,6 +328,7 @@ TEMPLATES: dict[str, tuple[Action, ...]] = {
     "second not pushed": _second_not_pushed(),
     "clone": _clone(),
     "pipeline": _pipeline(),
+    "matrix": _matrix(),
     "plain": _plain(),
     "plain, two versions": (*_plain(), *_second_version(), commit("second")),
     "many": _many(),

@@ -87,13 +87,16 @@ def lost_data(state: Snapshot, precious: Mapping[str, bytes]) -> list[str]:
 
 
 def half_metafiles(world: World) -> list[str]:
-    """Every metafile has its bytes of before or of after, or is absent as then; `.gitignore` line by line."""
+    """Every metafile has its bytes of before or of after, or is absent as then; `.gitignore` line by line, and
+    `dvc.lock` stage by stage."""
     lines = []
     for rel in sorted(world.now.keys() | world.old.keys() | world.new.keys()):
         if not _METAFILE.fullmatch(rel):
             continue
         now, old, new = (_content(state, rel) for state in (world.now, world.old, world.new))
         if now in (old, new):
+            continue
+        if rel.endswith("dvc.lock") and _is_between_by_stage(now, old, new):
             continue
         if not (rel.endswith(".gitignore") and _is_between(now or b"", old or b"", new or b"")):
             lines.append(f"metafile {rel} is neither old nor new: {now!r}")
@@ -104,6 +107,12 @@ def _is_between(now: bytes, old: bytes, new: bytes) -> bool:
     """Says whether some of the lines were changed already, each of them whole: a command may have several targets."""
     lines, before, after = (set(content.splitlines(keepends=True)) for content in (now, old, new))
     return before & after <= lines <= before | after
+
+
+def _is_between_by_stage(now: bytes | None, old: bytes | None, new: bytes | None) -> bool:
+    """Says whether some of the stages were recorded already, each of them whole."""
+    found, before, after = (set(re.split(rb"(?m)^(?=  \S)", content or b"")) for content in (now, old, new))
+    return found <= before | after
 
 
 def _content(state: Snapshot, rel: str) -> bytes | None:

@@ -5,6 +5,7 @@ F1-F4, F6, F10-F13 of the fault list.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -102,6 +103,45 @@ def with_committed_stage(arena: Arena) -> None:
     arena.must("commit", "-q", "-f")
 
 
+STAGES = b"""\
+stages:
+  make: {cmd: cp model.bin made.bin, deps: [model.bin], params: [lr], outs: [made.bin], metrics: [params.yaml.m: {cache: false}]}
+  folder:
+    cmd:
+    - mkdir folder
+    - cp made.bin folder/one && cp made.bin folder/two
+    deps: [made.bin]
+    outs: [folder]
+"""
+
+
+def with_pipeline(arena: Arena, link: str = "copy") -> None:
+    worlds.added(arena, link)
+    arena.write("params.yaml", b"lr: 1\n")
+    arena.write(
+        "dvc.yaml",
+        STAGES.replace(b"cp model.bin made.bin", b"cp model.bin made.bin; cp params.yaml params.yaml.m"),
+    )
+
+
+def with_changed_pipeline(arena: Arena, link: str = "copy") -> None:
+    with_pipeline(arena, link)
+    arena.must("repro", "-q")
+    arena.write("model.bin", TWO["model.bin"])
+
+
+def with_remembered_runs(arena: Arena, link: str = "copy") -> None:
+    with_pipeline(arena, link)
+    arena.must("repro", "-q")
+    for name in ("made.bin", "folder/one", "folder/two", "dvc.lock"):
+        os.unlink(arena.path(name))
+
+
+def with_frozen_stage(arena: Arena) -> None:
+    with_stage(arena)
+    arena.must("freeze", "make")
+
+
 def with_copies_that_are_to_be_links(arena: Arena) -> None:
     worlds.added(arena)
     arena.must("config", "-q", "cache.type", "hardlink")
@@ -144,6 +184,17 @@ CASES = [
     Case("fetch", ("fetch",), worlds.clone, BOTH),
     *by_link("pull", ("pull",), worlds.clone, BOTH),
     *by_link("pull update", ("pull",), worlds.behind, BOTH),
+    Case("repro", ("repro",), with_pipeline, ONE),
+    Case(
+        "repro after a change",
+        ("repro",),
+        linked(with_changed_pipeline, "symlink"),
+        ONE | {"model.bin": TWO["model.bin"]},
+    ),
+    Case("repro of remembered runs", ("repro",), linked(with_remembered_runs, "hardlink"), ONE),
+    Case("stage", ("stage", "add", "-n", "new", "-o", "new.txt", "echo"), with_stage, ONE, repeatable=False),
+    Case("freeze", ("freeze", "make"), with_stage, ONE),
+    Case("unfreeze", ("unfreeze", "make"), with_frozen_stage, ONE),
     Case("remove", ("remove", "data.dvc"), worlds.added, ONE, repeatable=False),
     Case("remove outs", ("remove", "data.dvc", "--outs"), worlds.added, ONE, repeatable=False),
     Case("remove a stage", ("remove", "make", "--outs"), with_committed_stage, ONE, repeatable=False),

@@ -16,6 +16,7 @@ from .invariants import is_lasting
 LOOKS: list[tuple[str, ...]] = [
     ("check-ignore", "data"),
     ("completion", "-s", "bash"),
+    ("dag",),
     ("data", "status", "--granular", "--not-in-remote"),
     ("diff", "HEAD"),
     ("du", "."),

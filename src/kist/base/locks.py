@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -87,6 +89,19 @@ class FileLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Gives the lock back while entered, and then waits for it as long as it takes: work was done meanwhile."""
+        self.__exit__(None, None, None)
+        try:
+            yield
+        finally:
+            wait_s, self._wait_s = self._wait_s, None
+            try:
+                self.__enter__()
+            finally:
+                self._wait_s = wait_s
 
     def _try(self) -> bool:
         if self._by_link:

@@ -60,6 +60,16 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         ),
     ),
     (
+        "Pipelines",
+        (
+            Command("repro", "Run the stages of pipelines that changed.", domain_exit_code=255),
+            Command("stage", "Add stages to pipelines, and list them.", domain_exit_code=255),
+            Command("dag", "Show which stages depend on which.", domain_exit_code=255),
+            Command("freeze", "Keep stages from running again."),
+            Command("unfreeze", "Let frozen stages run again."),
+        ),
+    ),
+    (
         "Data and Git in one step",
         (
             Command("save", "Store what changed, commit, tag and push."),

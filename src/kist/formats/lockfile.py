@@ -23,7 +23,18 @@ from kist.formats._entries import (
 )
 from kist.formats.records import LEGACY_MD5, MD5, Dependency, LockedStage, Lockfile, Output
 
-__all__ = ["LockfileError", "parse_lockfile", "read_stage", "render_lockfile", "stage_value"]
+__all__ = [
+    "SCHEMA",
+    "Blocks",
+    "LockfileError",
+    "is_comment",
+    "parse_lockfile",
+    "read_stage",
+    "render_lockfile",
+    "stage_blocks",
+    "stage_text",
+    "stage_value",
+]
 
 SCHEMA = "2.0"
 
@@ -178,7 +189,7 @@ def _splice(
         unchanged: those of them whose text stays.
     """
     lines = previous.decode("utf-8", "replace").replace("\r\n", "\n").splitlines(keepends=True)
-    blocks = _stage_blocks(lines)
+    blocks = stage_blocks(lines)
     if blocks is None or len(blocks.starts) != len(names) or not lines[-1].endswith("\n") or not stages:
         return None
     parts = lines[: blocks.first]
@@ -187,14 +198,14 @@ def _splice(
         if name in unchanged:
             parts += lines[start:end]
         elif name in stages:
-            key = next(at for at in range(start, end) if not _is_comment(lines[at]))
-            body = next((at for at in range(key + 1, end) if not _is_comment(lines[at])), end)
-            parts += [*lines[start:body], _stage_text(name, stages[name]).split("\n", 1)[1]]
-    parts += [_stage_text(name, stage) for name, stage in stages.items() if name not in names]
+            key = next(at for at in range(start, end) if not is_comment(lines[at]))
+            body = next((at for at in range(key + 1, end) if not is_comment(lines[at])), end)
+            parts += [*lines[start:body], stage_text(name, stages[name]).split("\n", 1)[1]]
+    parts += [stage_text(name, stage) for name, stage in stages.items() if name not in names]
     return "".join(parts + lines[blocks.end :]).encode()
 
 
-class _Blocks(NamedTuple):
+class Blocks(NamedTuple):
     """Where the stages stand: the line after `stages:`, the first line of each with the comments above it, the end."""
 
     first: int
@@ -202,7 +213,8 @@ class _Blocks(NamedTuple):
     end: int
 
 
-def _stage_blocks(lines: list[str]) -> _Blocks | None:
+def stage_blocks(lines: list[str]) -> Blocks | None:
+    """Returns where the stages stand in the lines of a file; None where it is not laid out as DVC does."""
     head = next((at for at, line in enumerate(lines) if line.split("#")[0].rstrip() == "stages:"), None)
     if head is None:
         return None
@@ -211,25 +223,27 @@ def _stage_blocks(lines: list[str]) -> _Blocks | None:
     above = at = head + 1
     for at, line in enumerate(lines[head + 1 :], start=head + 1):
         indent = len(line) - len(line.lstrip(" "))
-        if _is_comment(line):
+        if is_comment(line):
             if indent > _STAGE_INDENT or line.isspace():
                 above = at + 1
             continue
         if indent == 0:
-            return _Blocks(head + 1, starts, above)
+            return Blocks(head + 1, starts, above)
         if indent < _STAGE_INDENT or (indent > _STAGE_INDENT and not starts):
             return None
         if indent == _STAGE_INDENT:
             starts.append(above)
         above = at + 1
-    return _Blocks(head + 1, starts, len(lines))
+    return Blocks(head + 1, starts, len(lines))
 
 
-def _is_comment(line: str) -> bool:
+def is_comment(line: str) -> bool:
+    """Says whether a line holds a comment alone, or nothing."""
     return line.lstrip(" ")[:1] in ("#", "\n")
 
 
-def _stage_text(name: str, value: Any) -> str:
+def stage_text(name: str, value: Any) -> str:
+    """Returns the lines of one stage as they stand in a file."""
     return yaml.dump({"stages": {name: value}}).decode().split("\n", 1)[1]
 
 

@@ -15,6 +15,7 @@ from kist.formats.metafile import with_checksum
 from kist.formats.records import LEGACY_MD5, MD5, Metafile
 from kist.repo.collect import Stage
 from kist.repo.metafiles import Changes
+from kist.repo.sight import Sight
 from kist.repo.status import StatusItem, stage_status
 from kist.repo.targets import meant_stages
 from kist.repo.tracking import CannotCommitError, relink_paths, store_paths, updated_output
@@ -88,7 +89,7 @@ def _commit_stage(
     relink: bool,
     confirm: Callable[[str], bool],
 ) -> None:
-    status = stage_status(repository, stage)
+    status = stage_status(repository, stage, Sight(repository))
     is_pipeline = stage.metafile is None or stage.resolved is not None
     if not status and not (force and is_pipeline and not _is_old(stage)):
         if relink:
@@ -114,7 +115,7 @@ def commit_stage(
     Raises: CannotCommitError, OSError.
     """
     if stage.metafile is not None and stage.resolved is None:
-        _commit_metafile(repository, stage, stage.metafile, changes, relink=relink)
+        commit_metafile(repository, stage, stage.metafile, changes, relink=relink)
         return
     from kist.repo.commit_stage import commit_pipeline_stage  # needs the lock file's part
 
@@ -157,9 +158,21 @@ def _is_only_uncached(status: list[StatusItem]) -> bool:
     )
 
 
-def _commit_metafile(
-    repository: Repository, stage: Stage, metafile: Metafile, changes: Changes, *, relink: bool
+def commit_metafile(
+    repository: Repository,
+    stage: Stage,
+    metafile: Metafile,
+    changes: Changes,
+    *,
+    relink: bool = True,
+    to_cache: bool = True,
 ) -> None:
+    """Takes up the present content of a `.dvc` file without a command.
+
+    Args: to_cache: False: only record what it is.
+
+    Raises: CannotCommitError, OSError.
+    """
     cached = [out for out in stage.outs if out.is_inside]
     for out in cached:
         if not os.path.lexists(repository.abspath(out.path)):
@@ -170,7 +183,8 @@ def _commit_metafile(
     outs = list(metafile.outs)
     for use_cache in (True, False):
         chosen = [out for out in cached if out.output.use_cache is use_cache]
-        stored = store_paths(repository, [out.path for out in chosen], to_cache=use_cache, relink=relink)
+        paths = [out.path for out in chosen]
+        stored = store_paths(repository, paths, to_cache=use_cache and to_cache, relink=relink)
         for out, tracked in zip(chosen, stored, strict=True):
             at = next(k for k, own in enumerate(stage.outs) if own.path == out.path)
             outs[at] = updated_output(outs[at], tracked)

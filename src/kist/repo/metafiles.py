@@ -52,8 +52,11 @@ class Changes:
         os.unlink(absolute)
         atomic.sync_directory(os.path.dirname(absolute))
 
-    def ignore(self, path: str) -> None:
-        """Makes Git ignore an output, unless a rule does so already."""
+    def ignore(self, path: str, *, forget: bool = True) -> None:
+        """Makes Git ignore an output, unless a rule does so already.
+
+        Args: forget: False: what is known of ignore files goes on to hold but for lines that this wrote.
+        """
         repository = self._repository
         rules = repository.git_ignores
         if repository.git is None or rules is None:
@@ -68,7 +71,8 @@ class Changes:
         data = add_entry(previous, name)
         if data != previous:
             atomic.write_file(absolute, data)
-            repository.forget_ignores()
+            if forget:
+                repository.forget_ignores()
         self.note(ignore_file)
 
     def stop_ignoring(self, path: str) -> None:

@@ -7,30 +7,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kist.formats.params import parse_params
 from kist.formats.records import LEGACY_MD5, MD5, Dependency, Output
-from kist.pipeline.changes import stage_changes
+from kist.pipeline.changes import StageChanges, stage_changes
 from kist.repo.collect import Out, Stage
-from kist.repo.data import Look, algorithm_of, is_as_recorded, look_at
-from kist.repo.metafiles import read_bytes
+from kist.repo.data import algorithm_of, is_as_recorded
+from kist.repo.sight import Sight
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
 
 
 def pipeline_changes(
-    repository: Repository,
-    stage: Stage,
-    looks: dict[tuple[str, str], Look],
-    out_state: Callable[[Out], str | None],
-) -> list[str | dict[str, Any]]:
-    """Returns the stage's value in the JSON of `status`.
+    repository: Repository, stage: Stage, sight: Sight, out_state: Callable[[Out], str | None]
+) -> StageChanges:
+    """Returns what differs.
 
-    Args:
-        looks: what is at the stage's outputs and dependencies, by path and algorithm.
-        out_state: the state of an output as `status` names it.
+    Args: out_state: the state of an output as `status` names it.
     """
     assert stage.resolved is not None
 
@@ -41,25 +35,18 @@ def pipeline_changes(
         digest = item.digest
         if digest is None or digest.algorithm not in (MD5, LEGACY_MD5) or "://" in path:
             return True  # elsewhere: only a run looks there
-        key = (path, algorithm_of(digest))
-        look = looks.get(key) or look_at(repository, [key])[0]
-        return is_as_recorded(repository, look, digest)
+        return is_as_recorded(repository, sight.looks[path, algorithm_of(digest)], digest)
 
     states = {out.output.path: out_state(out) for out in stage.outs}
 
     def is_cached(output: Output) -> bool:
         return states.get(output.path) != "not in cache"
 
-    def read_params(path: str) -> dict[Any, Any] | None:
-        data = read_bytes(os.path.join(repository.root, path))
-        return None if data is None else parse_params(data, name=path)
-
-    changes = stage_changes(
+    return stage_changes(
         stage.resolved,
         stage.locked,
         exists=exists,
         is_same=is_same,
         is_cached=is_cached,
-        read_params=read_params,
+        read_params=sight.params,
     )
-    return changes.as_list(lambda path: path if "://" in path else repository.shown(path))

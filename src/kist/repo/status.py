@@ -6,7 +6,6 @@ Reads only; takes no lock, runs nothing. Not here: words and layout on the scree
 from __future__ import annotations
 
 import os
-import posixpath
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from kist.remotes.base import Remote
 from kist.repo.collect import Out, Stage, WorkspaceSource, collect
 from kist.repo.data import Look, algorithm_of, digest_of, is_as_recorded, look_at
 from kist.repo.manifests import Manifests
+from kist.repo.sight import Sight
 from kist.repo.targets import Selected, meant_parts, shown_stage
 from kist.repo.transfers import Scope, needs_by_remote, open_remote, wanted_outputs
 from kist.store.loose import LooseStore, ObjectCorruptError, ObjectMissingError
@@ -25,6 +25,7 @@ from kist.store.presence import Presence
 from kist.transfer.plan import Need, part
 
 if TYPE_CHECKING:
+    from kist.pipeline.changes import StageChanges
     from kist.repo.repository import Repository
 
 StatusItem = dict[str, Any] | str
@@ -46,11 +47,11 @@ def status(
     Raises: KistError, OSError.
     """
     meant = meant_parts(repository, targets, with_deps=with_deps, recursive=recursive)
-    looks = _looks(repository, [stage for stage, _ in meant])
-    presences: dict[str, Presence] = {}
+    sight = Sight(repository)
+    sight.prime(stage for stage, _ in meant)
     found: Status = {}
     for stage, paths in meant:
-        changes = _stage_changes(repository, stage, looks, presences, check_updates=check_updates)
+        changes = stage_status(repository, stage, sight, check_updates=check_updates)
         if paths is not None:
             changes = _of_outputs(changes, {repository.shown(path) for path in paths})
         if changes:
@@ -70,56 +71,28 @@ def _of_outputs(changes: Sequence[StatusItem], paths: set[str]) -> list[StatusIt
     return kept
 
 
-def stage_status(repository: Repository, stage: Stage) -> list[StatusItem]:
-    """Returns what changed in one stage."""
-    return _stage_changes(repository, stage, _looks(repository, [stage]), {}, check_updates=False)
-
-
-def _looks(repository: Repository, stages: Sequence[Stage]) -> dict[tuple[str, str], Look]:
-    """Looks at all outputs, and what pipelines depend on, at once."""
-    wanted: dict[tuple[str, str], None] = {}
-    for stage in stages:
-        for out in stage.outs:
-            if out.is_inside:
-                wanted[out.path, algorithm_of(out.output.digest)] = None
-        if stage.resolved is not None:
-            for path, algorithm in _dependency_paths(stage):
-                wanted[path, algorithm] = None
-    keys = list(wanted)
-    return dict(zip(keys, look_at(repository, keys), strict=True))
-
-
-def _dependency_paths(stage: Stage) -> list[tuple[str, str]]:
-    assert stage.resolved is not None
-    locked = {dep.path: dep for dep in (stage.locked.deps if stage.locked is not None else ())}
-    if stage.locked is None and stage.metafile is not None:
-        locked = {dep.path: dep for dep in stage.metafile.deps}
-    found = []
-    for written in stage.resolved.deps:
-        if "://" in written or written.startswith("/"):
-            continue
-        path = posixpath.normpath(posixpath.join(stage.wdir, written))
-        if path.startswith("../"):
-            continue
-        known = locked.get(written)
-        found.append((path, algorithm_of(known.digest if known is not None else None)))
-    return found
-
-
-def _stage_changes(
-    repository: Repository,
-    stage: Stage,
-    looks: dict[tuple[str, str], Look],
-    presences: dict[str, Presence],
-    *,
-    check_updates: bool,
+def stage_status(
+    repository: Repository, stage: Stage, sight: Sight, *, check_updates: bool = False
 ) -> list[StatusItem]:
+    """Returns what changed in one stage."""
     if stage.resolved is not None:
-        from kist.repo.stage_changes import pipeline_changes  # many repositories have no pipeline
+        changes = stage_differences(repository, stage, sight)
+        return changes.as_list(lambda path: path if "://" in path else repository.shown(path))
+    return _metafile_status(repository, stage, sight, check_updates=check_updates)
 
-        return pipeline_changes(
-            repository, stage, looks, lambda out: out_state(repository, out, looks, presences)
-        )
+
+def stage_differences(repository: Repository, stage: Stage, sight: Sight) -> StageChanges:
+    """Returns what differs between a stage with a command and its lock."""
+    from kist.repo.stage_changes import pipeline_changes  # many repositories have no pipeline
+
+    return pipeline_changes(
+        repository, stage, sight, lambda out: out_state(repository, out, sight.looks, sight.presences)
+    )
+
+
+def _metafile_status(
+    repository: Repository, stage: Stage, sight: Sight, *, check_updates: bool
+) -> list[StatusItem]:
     changes: list[StatusItem] = []
     metafile = stage.metafile
     if metafile is not None and stage.is_import and check_updates:
@@ -128,7 +101,7 @@ def _stage_changes(
             changes.append({"changed deps": moved})
     outs = {}
     for out in stage.outs:
-        state = out_state(repository, out, looks, presences)
+        state = out_state(repository, out, sight.looks, sight.presences)
         if state is not None:
             outs[repository.shown(out.path) if out.is_inside else out.path] = state
     if outs:

@@ -118,6 +118,30 @@ def meant_stages(
     return list({stage.address: stage for stage in found}.values())
 
 
+def stages_of(
+    repository: Repository, stages: Sequence[Stage], target: str, *, recursive: bool = False
+) -> list[Stage]:
+    """Returns the stages that one target means: by name, file, output, or with `recursive` folder.
+
+    Args: stages: all there are.
+
+    Raises: TargetMissingError.
+    """
+    found = _by_name(repository, stages, target)
+    if found:
+        return found
+    rel = repository.rel(target)
+    found = [stage for stage in stages if stage.file == rel]
+    if not found and recursive and os.path.isdir(repository.abspath(rel)):
+        prefix = rel + "/" if rel else ""
+        return [stage for stage in stages if stage.file.startswith(prefix)]
+    if not found:
+        found = [stage for stage in stages if any(out.path == rel for out in stage.outs)]
+    if found or (posixpath.basename(rel) == PIPELINE_FILE and os.path.isfile(repository.abspath(rel))):
+        return found
+    raise _missing(repository, stages, target)
+
+
 def meant_parts(
     repository: Repository, targets: Sequence[str], *, with_deps: bool = False, recursive: bool = False
 ) -> list[tuple[Stage, set[str] | None]]:

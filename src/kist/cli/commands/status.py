@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--cloud", action="store_true", help="Compare the cache with a remote.")
     add_remote_options(parser)
     parser.add_argument("--json", action="store_true", help="Print JSON, in DVC's shape.")
+    parser.add_argument("--explain", action="store_true", help="Say of each stage why it would run or not.")
     parser.add_argument(
         "--no-updates", action="store_true", help="Do not look whether imported data changed there."
     )
@@ -58,6 +59,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         else:
             console.info(f"Cache and remote '{', '.join(names)}' are in sync.")
         return 1 if context.quiet and flat else 0
+    if args.explain:
+        return _explain(args, context)
     _warn_unfinished(context)
     found, looked_at = status(
         repository,
@@ -78,6 +81,17 @@ def run(args: argparse.Namespace, context: Context) -> int:
     else:
         console.info("Data and pipelines are up to date.")
     return 1 if context.quiet and found else 0
+
+
+def _explain(args: argparse.Namespace, context: Context) -> int:
+    from kist.cli.explained import print_explained  # few ask
+    from kist.repo.explain import explain
+    from kist.repo.repro_plan import Scope
+
+    scope = Scope(everything=not args.targets, single=not args.with_deps, recursive=args.recursive)
+    found = explain(context.repository(), args.targets, scope)
+    print_explained(context, found)
+    return 1 if context.quiet and any(item.runs for item in found) else 0
 
 
 def _say_nothing_tracked(context: Context) -> None:
