@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +95,13 @@ class Site:
 
 
 @pytest.fixture(params=["folder", "service"])
-def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     address = ""
     if request.param == "service":
         address = "s3://bucket/data"
         served = str(tmp_path / "remote")
         monkeypatch.setattr("kist.remotes.table.open_storage", lambda place: FolderStorage(served))
-    yield Site(tmp_path, address)
+    return Site(tmp_path, address)
 
 
 def mended(report: Any) -> dict[str, set[str]]:
