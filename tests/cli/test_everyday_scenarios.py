@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .test_scenarios import Office, md5_of
+from .test_scenarios import Desk, Office, md5_of
 
 
 @pytest.fixture
@@ -20,10 +20,16 @@ def office(tmp_path: Path) -> Office:
     return Office(tmp_path)
 
 
+def cached(desk: Desk) -> set[str]:
+    """Returns the ids of the objects in a desk's cache."""
+    return {path.parent.name + path.name for path in (desk.top / ".dvc/cache/files/md5").glob("??/*")}
+
+
 def test_story_f_a_files_whole_life(office: Office) -> None:
     desk = office.desk("life")
     desk("kist init")
     desk("kist save -m 'Initialize DVC'")
+    assert desk("git show --name-only --format=").split() == [".dvc/.gitignore", ".dvc/config", ".dvcignore"]
     desk('echo "{\\"test\\": \\"test data.\\"}" >> test.json')
     desk("kist save test.json -m 'Add test data'")
     assert desk("git ls-files test.json.dvc .gitignore") == ".gitignore\ntest.json.dvc\n"
@@ -50,8 +56,14 @@ def test_story_f_a_files_whole_life(office: Office) -> None:
     assert desk("git ls-remote origin master").split()[0] == desk("git rev-parse HEAD").strip()
     desk("kist remove test.json.dvc")
     desk("kist save -m 'removed' --push")
+    # Nothing of it is left over, and the file itself is the person's own again.
+    assert desk("git show --name-only --format=").split() == [".gitignore", "test.json.dvc"]
+    assert desk.read(".gitignore") == "/test2.json\n" and desk.read("test.json") == first
+    # On a terminal it asks; here it needs the word.
+    desk("kist gc -ac", code=1)
+    assert office.stored() == cached(desk) == {md5_of(first), md5_of(second)}
     desk("kist gc -ac -f")
-    assert office.stored() == {md5_of(second)}
+    assert office.stored() == cached(desk) == {md5_of(second)}
 
     desk("kist switch -c version_2")
     desk.write("test2.json", "changed\n")
@@ -157,10 +169,17 @@ def test_story_i_a_model_is_bound_to_a_tag(office: Office) -> None:
     # Glue: a storage that is a folder, and the Git side of a server.
     desk(f"kist remote add -d storage {office.storage}")
     desk(f"git init --quiet --bare {office.top}/server.git && git remote add origin {office.top}/server.git")
+    desk.write("model.bin", "weights v0\n")
+    desk("mkdir tracked && kist add model.bin --file tracked/model.dvc")
     for version in ("v1", "v2", "v3"):
         desk.write("model.bin", f"weights {version}\n")
         # add, push, git add, git commit, git tag, git push, git push of the tag: one line, and nothing to forget.
         desk(f"kist save model.bin -m 'the text of {version}' --tag {version} --push")
+        assert desk("git ls-files '*.dvc'") == "tracked/model.dvc\n"
+        assert desk("git status --porcelain") == ""
+        # The server has the branch, and the tag at it.
+        heads = desk(f"git ls-remote origin master 'refs/tags/{version}^{{}}'").split()
+        assert heads[::2] == [desk("git rev-parse HEAD").strip()] * 2
         assert desk(f"git tag --list --format='%(contents)' {version}").strip() == f"the text of {version}"
     assert office.stored() == {md5_of(f"weights {version}\n") for version in ("v1", "v2", "v3")}
 

@@ -83,10 +83,10 @@ def test_the_table_of_faults_names_tests_that_are_there() -> None:
     for row in rows:
         for kind, first, last in re.findall(r"([FR])(\d+)(?:-[FR](\d+))?", row.split("|")[1]):
             numbers[kind] += range(int(first), int(last or first) + 1)
-        named = re.findall(r"`(tests/[\w/]+/)?(test_\w+\.py)::(\w+)`", row)
+        named = re.findall(r"`((?:tests|src)/[\w/]+/)?(\w+\.py)::(\w+)`", row)
         assert named or row.startswith("| R16 |"), row
         for folder, file, function in named:
             with open(os.path.join(top, folder or "tests/crash", file), encoding="utf-8") as stream:
-                assert f"\ndef {function}(" in stream.read(), (file, function)
+                assert re.search(rf"^ *def {function}\(", stream.read(), re.MULTILINE), (file, function)
     assert sorted(numbers["F"]) == [number for number in range(1, 74) if number != 9]
     assert sorted(numbers["R"]) == list(range(1, 21))

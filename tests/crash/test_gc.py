@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from . import worlds
-from .harness import KIST, Arena, World, for_each_kill
+from .harness import KIST, TIMEOUT_S, Arena, World, for_each_kill
 from .invariants import (
     CACHE,
     REMOTE,
@@ -24,6 +24,7 @@ from .invariants import (
     objects,
     torn_manifests,
 )
+from .test_concurrency import calls_of, stopped
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -158,3 +159,26 @@ def test_after_a_killed_add_a_clean_up_loses_no_data(arena: Arena, link: str) ->
         return lines
 
     for_each_kill(arena, (*KIST, "add", "-q", *worlds.TARGETS), check, matters=matters).check()
+
+
+def test_while_an_add_stands_still_a_clean_up_of_another_project_takes_nothing_of_it(arena: Arena) -> None:
+    """F42: stopped when all of its objects are in a shared cache, and no metafile names them; then it goes on."""
+    two_projects(arena)
+    fresh = {f"fresh/{number}.txt": b"fresh %d\n" % number for number in range(3)}
+    for rel, content in fresh.items():
+        arena.write(rel, content)
+    adding = ("add", "-q", "fresh")
+    moments = calls_of(arena, adding)
+    stored = max(at for at, record in enumerate(moments) if f"{SHARED}/files/" in record.path)
+    with stopped(arena, adding, moments[stored + 1].call) as holder:
+        now = arena.snapshot()
+        assert set(fresh.values()) <= set(objects(now, SHARED).values())
+        assert "repo/fresh.dvc" not in now
+        done = arena.run((*KIST, "--cd", arena.path("../other"), "gc", "-w", "-f"))
+        assert not done.crashed()
+        holder.go_on()
+        assert holder.finish(TIMEOUT_S).status == 0
+    now = arena.snapshot()
+    assert set(fresh.values()) <= set(objects(now, SHARED).values())
+    assert torn_manifests(now, SHARED) == []
+    assert false_objects(now) == []

@@ -85,7 +85,7 @@ class ByCommit:
                 row.output.digest, [old.digest if old else None for old in row.before]
             ):
                 if inner in pending and files[inner] == oid:
-                    found[inner] = committed_s
+                    found[inner] = committed_s + 1  # the second is over
                     pending.discard(inner)
         return found
 

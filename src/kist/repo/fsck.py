@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from kist.formats.manifest import ManifestError, member_oids
 from kist.formats.records import LEGACY_MD5, MD5
 from kist.remotes.local import FolderRemote
+from kist.repo.beside_git import noting
+from kist.repo.collect import WorkspaceSource, collect
 from kist.repo.members import read_manifests, staging_path
 from kist.repo.mending import Mender, Place
 from kist.repo.naming import Id, Names, named_objects, names_of
@@ -135,6 +137,8 @@ def fsck(repository: Repository, options: FsckOptions) -> Report:
         reports = _treat_all(repository, mender, findings, options)
         for place in places:
             _end(repository, place, options)
+        # What a metafile that cannot be read names is verified all the same; but nobody can say whose it is.
+        collect(WorkspaceSource(repository), on_damage=noting(repository))
         notes = repository.take_notes() + mender.notes
         return Report(reports, notes)
     finally:
