@@ -225,8 +225,8 @@ class GsStorage:
             raise StorageFailedError(f"cannot write '{key}': the service stored other bytes")
         return self._item(found)
 
-    # Parts: a resumable session, which takes them in their order, and is known by its address alone. The last part makes
-    # the value visible, so it waits here for `finish`.
+    # Parts: a resumable session, which takes them in their order, and is known by its address alone. The last part
+    # makes the value visible, so it waits here for `finish`.
 
     def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
         """As of Storage."""
@@ -234,7 +234,7 @@ class GsStorage:
         if before is not None and have is not None:
             self._open_uploads[before] = (size, {})
             step = self.abilities.part_bytes
-            return Upload(key, before, {number: (step, "") for number in range(min(have, size - 1) // step)})
+            return Upload(key, before, dict.fromkeys(range(min(have, size - 1) // step), (step, "")))
         query = urllib.parse.urlencode({"uploadType": "resumable", "name": self._path(key)})
         headers = {"X-Upload-Content-Length": str(size), "Content-Type": "application/json"}
         path = f"/upload/storage/v1/b/{self.bucket}/o?{query}"
