@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -301,9 +302,16 @@ def fake_gcs(folder: Path) -> Iterator[str]:
 
     fake-gcs-server 1.52 takes the question for a session's state (`Content-Range: bytes */N`) for its end.
     """
+    with fake_gcs_proxy(folder) as proxy:
+        yield proxy.url
+
+
+@contextlib.contextmanager
+def fake_gcs_proxy(folder: Path) -> Iterator[FaultProxy]:
+    """Runs fake-gcs-server; yields the proxy before it."""
     with gcs_sessions() as proxy, _fake_gcs(folder, proxy.url) as upstream:
         proxy.upstream = upstream.removeprefix("http://")
-        yield proxy.url
+        yield proxy
 
 
 @contextlib.contextmanager
@@ -396,3 +404,14 @@ def make_container(connection: str, name: str) -> None:
     request = urllib.request.Request(f"{endpoint}/{name}?restype=container", method="PUT", headers=headers)
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 201
+
+
+def with_sas(connection: str, container: str) -> str:
+    """Returns a connection string that has a SAS token for a container, in the place of the key."""
+    version, permissions, end = "2020-10-02", "racwdl", "2099-01-01T00:00:00Z"
+    place = f"/blob/{AZURITE_ACCOUNT}/{container}"
+    text = "\n".join([permissions, "", end, place, "", "", "", version, "c", "", "", "", "", "", ""])
+    mac = hmac.new(base64.b64decode(AZURITE_KEY), text.encode(), hashlib.sha256).digest()
+    values = {"sp": permissions, "se": end, "sv": version, "sr": "c", "sig": base64.b64encode(mac).decode()}
+    token = urllib.parse.urlencode(values)
+    return connection.replace(f"AccountKey={AZURITE_KEY}", f"SharedAccessSignature={token}")

@@ -99,6 +99,18 @@ def test_the_environment_names_the_account(azurite: str) -> None:
     assert read_all(storage, "x") == b"x"
 
 
+def test_a_sas_token_is_enough_for_values_and_parts(azurite: str) -> None:
+    storage = azure("azure://data/by token", connection_string=servers.with_sas(azurite, "data"))
+    storage.write("x", Body.of(b"x"))
+    assert read_all(storage, "x") == b"x"
+    upload = storage.begin("large", 3 << 20)
+    tags = {number: storage.put_part(upload, number, number << 20, b"y" * (1 << 20)) for number in (2, 0, 1)}
+    assert set(storage.begin("large", 3 << 20).parts) == {0, 1, 2}
+    assert storage.begin("large", 4 << 20).parts == {}, "those are of a value of another size"
+    assert storage.finish(upload, tags).size == 3 << 20
+    storage.close()
+
+
 def test_wrong_keys_and_no_account_are_said_to_be_that(azurite: str) -> None:
     wrong = azurite.replace(servers.AZURITE_KEY, "d3JvbmcK")
     with pytest.raises((StorageAuthError, StoragePermissionError)) as caught:

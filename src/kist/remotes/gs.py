@@ -225,8 +225,8 @@ class GsStorage:
             raise StorageFailedError(f"cannot write '{key}': the service stored other bytes")
         return self._item(found)
 
-    # Parts: a resumable session, which takes them in their order, and is known by its address alone.
-    # The last part makes the value visible, so it waits here for `finish`.
+    # Parts: a resumable session, which takes them in their order, and is known by its address alone. The last part
+    # makes the value visible, so it waits here for `finish`.
 
     def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
         """As of Storage."""

@@ -25,6 +25,8 @@ class FaultProxy(WebServer):
         passed: called with (handler, status) when the server has answered.
         on_bytes: called with the sum of the bytes of all bodies that came from clients, while they come.
         received: that sum.
+        on_sent: called with the sum of the bytes of all bodies that went to clients, while they go.
+        sent: that sum.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -34,6 +36,8 @@ class FaultProxy(WebServer):
         self.passed: Callable[[Handler, int], None] = lambda handler, status: None
         self.on_bytes: Callable[[int], None] = lambda received: None
         self.received = 0
+        self.on_sent: Callable[[int], None] = lambda sent: None
+        self.sent = 0
 
 
 class ProxyHandler(Handler):
@@ -62,7 +66,11 @@ class ProxyHandler(Handler):
             self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(data)
+            for at in range(0, len(data), _BLOCK):
+                part = data[at : at + _BLOCK]
+                self.wfile.write(part)
+                self.server.sent += len(part)
+                self.server.on_sent(self.server.sent)
 
     def _asked(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         """Returns what the server answers: status, headers, body."""

@@ -3,13 +3,15 @@
 Harm is ordered by files in a folder, each for one occasion: `KIND-ANYTHING`, removed when it happened. Kinds:
 `denied` (the login is refused), `reset` (the connection ends at a request), `busy` (a request fails), `stalled` (it
 is never answered), `late` (it is answered after 0.3 s), `short` (a read ends early), `flipped` (a byte that is read is
-another), `dropped` (bytes are not written, and the server says that they are). Not here: keys, hosts, ciphers.
+another), `dropped` (bytes are not written, and the server says that they are). `kill-BYTES` stays, and kills the client
+when that many bytes came to be written. Not here: keys, hosts, ciphers.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -49,6 +51,12 @@ def order(orders: str, kind: str, count: int) -> None:
             pass
 
 
+def received(orders: str) -> int:
+    """Returns how many bytes came to be written, of all connections."""
+    with open(f"{orders}.received", encoding="ascii") as stream:
+        return sum(int(line) for line in stream)
+
+
 def take_back(orders: str) -> None:
     """Takes all orders back."""
     for name in os.listdir(orders):
@@ -69,11 +77,22 @@ class _Wire:
         threading.Thread(target=self._answers, daemon=True).start()
         assert self._server.stdin is not None
         while (packet := _packet(sys.stdin.buffer)) is not None:
+            if packet[0] == WRITE:
+                self._count(len(packet))
             harm = self._harm(packet[0])
             if harm is None:
                 _write(self._server.stdin, packet)
             else:
                 harm(packet)
+
+    def _count(self, size: int) -> None:
+        with open(f"{self._orders}.received", "a", encoding="ascii") as stream:
+            stream.write(f"{size}\n")
+        for name in os.listdir(self._orders):
+            kind, _, limit = name.partition("-")
+            if kind == "kill" and received(self._orders) >= int(limit.partition("-")[0]):
+                os.kill(os.getppid(), signal.SIGKILL)
+                self.end()
 
     def _harm(self, kind: int) -> Callable[[bytes], None] | None:
         for name in sorted(os.listdir(self._orders)):

@@ -35,9 +35,12 @@ from kist.transfer.engine import Engine
 SMALL_BYTES = 8 << 20
 """Up to this size an object travels in one request, from and to memory."""
 _PART_BYTES = 8 << 20
+_LANES = 12
+"""Parts of one value that travel at once: with 8 MiB each a cut in the middle of 1 GiB loses less than a tenth."""
 _PUBLISH_EVERY = 20_000
 _CHECKED_FOR_S = 24 * 3600
 _SHARE = 16
+_PART_NAME = "kist-part-"
 _UNSURE_EACH = 1000
 """Objects that a push asks for again because the service only said that it took them."""
 _PREFIXES = [f"{number:02x}" for number in range(256)]
@@ -75,6 +78,11 @@ class StorageRemote:
     def engine(self, jobs: int | None = None) -> Engine:
         """Returns an engine for this service, with the limits of the remote; `jobs` instead of the remote's."""
         return Engine(self.storage.abilities, jobs=jobs or self._jobs, limiter=self._limiter)
+
+    def _lanes(self) -> Engine:
+        """Returns an engine for parts of one value: what a kill loses, and what memory holds, is what is on its way."""
+        most = 1 if self.storage.abilities.in_order else _LANES
+        return self.engine(jobs=min(self._jobs or most, most))
 
     # What is there
 
@@ -347,8 +355,7 @@ class StorageRemote:
             tags[part[0]] = tag
             shown.advance(0, len(part[2]))
 
-        lanes = self.engine(jobs=1) if able.in_order else engine
-        lanes.run(put, parts(), done)
+        self._lanes().run(put, parts(), done)
         if not _fits(oid, digest.digest(), path, source.algorithm):
             self.storage.abort(upload)
             self._forget_upload(key, source.algorithm)
@@ -417,12 +424,13 @@ class StorageRemote:
         """Returns the objects that arrived, with their sizes; they lie in the staging folder."""
         arrived: dict[str, int] = {}
         large: dict[str, int] = {}
+        begun = _begun(target)
 
         def work(oid: str) -> tuple[str, int]:
-            known = self._sizes.get(oid)
+            known = begun.get(oid) or self._sizes.get(oid)
             if known is not None and known > SMALL_BYTES:
                 return "large", known
-            return self._receive_small(engine, oid, target.algorithm, f"{staging}/{oid}")
+            return self._receive_small(engine, oid, target, f"{staging}/{oid}")
 
         def done(oid: str, result: tuple[str, int]) -> None:
             state, size = result
@@ -445,8 +453,8 @@ class StorageRemote:
             shown.advance(1, 0)
         return arrived
 
-    def _receive_small(self, engine: Engine, oid: str, algorithm: str, path: str) -> tuple[str, int]:
-        key = key_of(oid, algorithm)
+    def _receive_small(self, engine: Engine, oid: str, target: LooseStore, path: str) -> tuple[str, int]:
+        key, algorithm = key_of(oid, target.algorithm), target.algorithm
 
         def read() -> tuple[list[bytes], int]:
             blocks: list[bytes] = []
@@ -455,7 +463,7 @@ class StorageRemote:
                 blocks.append(block)
                 size += len(block)
                 if size > SMALL_BYTES:
-                    return [], size
+                    break
             return blocks, size
 
         try:
@@ -464,7 +472,11 @@ class StorageRemote:
             return "missing", 0
         if size > SMALL_BYTES:
             item = engine.attempt(lambda: self.storage.head(key))
-            return ("large", item.size) if item is not None else ("missing", 0)
+            if item is None:
+                return "missing", 0
+            if self.storage.abilities.ranges:
+                _keep_first(_partial(target, oid), item.size, b"".join(blocks))
+            return "large", item.size
         engine.spend(size)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, OBJECT_MODE)
         try:
@@ -484,7 +496,7 @@ class StorageRemote:
         self, engine: Engine, oid: str, target: LooseStore, path: str, size: int, shown: Phase
     ) -> str:
         """Reads ranges side by side into a file that an interruption leaves to be continued, then checks the whole."""
-        partial = os.path.join(target.base, f"kist-part-{oid}")
+        partial = _partial(target, oid)
         key = key_of(oid, target.algorithm)
         for is_fresh in (False, True):
             ranges = _Ranges(partial, size, is_fresh=is_fresh)
@@ -530,7 +542,7 @@ class StorageRemote:
             ranges.finish(part[0])
             shown.advance(0, length)
 
-        engine.run(work, ranges.missing(), done, meanwhile=ranges.hash_on)
+        self._lanes().run(work, ranges.missing(), done, meanwhile=ranges.hash_on)
 
     # Clean-up
 
@@ -699,6 +711,33 @@ class _Ranges:
         """Removes what is there."""
         atomic.remove_quietly(self._notes)
         atomic.remove_quietly(self._path)
+
+
+def _partial(target: LooseStore, oid: str) -> str:
+    return os.path.join(target.base, f"{_PART_NAME}{oid}")
+
+
+def _begun(target: LooseStore) -> dict[str, int]:
+    """Returns the large objects of which an earlier run left something, with their sizes in bytes."""
+    found = {}
+    with os.scandir(target.base) as entries:
+        for entry in entries:
+            if entry.name.startswith(_PART_NAME) and not entry.name.endswith(".ranges"):
+                found[entry.name.removeprefix(_PART_NAME)] = entry.stat(follow_symlinks=False).st_size
+    return found
+
+
+def _keep_first(path: str, size: int, data: bytes) -> None:
+    """Keeps what was read of a value before it was seen to be large."""
+    first = min(_PART_BYTES, size)
+    if len(data) < first:
+        return
+    ranges = _Ranges(path, size, is_fresh=False)
+    try:
+        ranges.put(0, data[:first])
+        ranges.finish(0)
+    finally:
+        ranges.close()
 
 
 def key_of(oid: str, algorithm: str) -> str:

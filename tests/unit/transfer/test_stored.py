@@ -166,7 +166,7 @@ def test_an_interrupted_large_pull_reads_only_the_rest(world: World, is_damaged:
     world.storage.fault = lambda name, key: None
     world.storage.calls.clear()
     assert world.receive(oid).copied == [oid]
-    assert world.storage.calls["read"] == (11 if is_damaged else 4)
+    assert world.storage.calls["read"] == (9 if is_damaged else 2)
     assert_sound(world.there)
     assert not os.path.exists(partial) and not os.path.exists(partial + ".ranges")
 
