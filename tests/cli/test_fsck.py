@@ -244,7 +244,72 @@ def test_a_service_is_read_and_mended(project: Project, tmp_path: Path) -> None:
         ]
         assert read(place(project, oid, store=str(folder))) == b"one\n"
         assert read(str(folder / "kist-bad" / oid)) == b"rotten"
+        manifest = manifest_of(project)
+        os.unlink(place(project, manifest, store=str(folder)))
+        found = report(project, "-r", "web")["places"][1]
+        assert [(item["oid"], item["why"], item["mended_from"]) for item in found["damaged"]] == [
+            (manifest, "missing", "cache")
+        ]
         os.unlink(place(project, oid, store=".dvc/cache"))
         damage(place(project, oid_in_cache(project, "model.bin")))
         os.unlink(project.path("model.bin"))
         assert report(project)["places"][0]["damaged"][0]["mended_from"] in ("store", "web")
+
+
+def manifest_of(project: Project) -> str:
+    return next(oid for oid in project.objects() if oid.endswith(".dir"))
+
+
+def test_a_manifest_and_a_file_that_a_remote_lacks_are_named_and_sent(project: Project) -> None:
+    lost = {manifest_of(project): "data", oid_in_cache(project, "model.bin"): "model.bin"}
+    for oid in lost:
+        os.unlink(place(project, oid, store="../store"))
+    answer = project.try_kist("fsck", "-r", "store", "--dry")
+    assert answer.code == 1
+    for oid, path in lost.items():
+        assert f"store: '{path}' ({oid}) is missing\n" in answer.err
+        assert not os.path.exists(place(project, oid, store="../store"))
+    answer = project.kist("fsck", "-c")
+    for oid, path in lost.items():
+        assert f"store: '{path}' ({oid}) is missing, mended from the cache\n" in answer.out
+        assert read(place(project, oid, store="../store")) == project.objects()[oid]
+
+
+def test_what_a_remote_lacks_and_nobody_has_is_damage(project: Project, tmp_path: Path) -> None:
+    manifest = manifest_of(project)
+    os.unlink(place(project, manifest, store="../store"))
+    clone = Project.at(str(tmp_path / "clone"))
+    project.git("clone", "--quiet", project.root, clone.root)
+    found = report(clone, "-c", code=1)["places"]
+    assert not found[0]["damaged"]  # a clone without data is whole
+    assert [
+        (item["oid"], item["why"], item["paths"], item["mended_from"]) for item in found[1]["damaged"]
+    ] == [(manifest, "missing", ["data"], None)]
+
+
+def test_older_versions_may_be_gone_from_a_remote_where_that_is_said(project: Project) -> None:
+    old = oid_in_cache(project, "model.bin")
+    project.write({"model.bin": "newer\n"})
+    project.kist("add", "--quiet", "model.bin")
+    project.commit()
+    project.kist("push", "--quiet")
+    project.kist("gc", "--quiet", "-w", "-c", "-f", "--grace", "0")
+    answer = project.try_kist("fsck", "-c")
+    commit = project.git("rev-parse", "--short=7", "HEAD~1").strip()
+    assert answer.code == 1
+    assert f"store: 'model.bin' of commit {commit} ({old}) is missing; no intact copy was found" in answer.err
+    assert "`--workspace`" in answer.err
+    assert project.kist("fsck", "-c", "-w").code == 0
+
+
+def test_a_remote_need_not_have_what_is_not_pushed_to_it(project: Project) -> None:
+    project.kist("remote", "add", "--quiet", "own", "../own")
+    with open(project.path("model.bin.dvc"), "a", encoding="utf-8") as stream:
+        stream.write("  remote: own\n")
+    project.write({"kept.txt": "kept\n"})
+    project.kist("add", "--quiet", "kept.txt")
+    with open(project.path("kept.txt.dvc"), "a", encoding="utf-8") as stream:
+        stream.write("  push: false\n")
+    project.kist("push", "--quiet")
+    os.unlink(place(project, oid_in_cache(project, "model.bin"), store="../store"))
+    assert not any(item["damaged"] for item in report(project, "-w", "-r", "store", "-r", "own")["places"])

@@ -111,13 +111,28 @@ def test_a_folder_that_allows_all_is_left_as_it_was(project: Project, tmp_path: 
     assert sorted(os.listdir(tmp_path / "store")) == before
 
 
-def test_a_folder_that_is_not_there_is_said_with_what_to_change(project: Project) -> None:
-    project.kist("remote", "add", "--quiet", "gone", "../gone")
+def test_a_folder_that_is_not_there_is_made_by_the_first_push(project: Project, tmp_path: Path) -> None:
+    project.kist("remote", "add", "--quiet", "new", "../disk/deep/new")
+    os.mkdir(tmp_path / "disk")
+    answer = project.kist("remote", "check", "new")
+    assert answer.out.splitlines() == [f"new: {what}: ok" for what in ("list", "write", "read", "delete")]
+    assert (
+        f"folder '{tmp_path}/disk/deep/new' is not there yet; the first push makes it, so '{tmp_path}/disk' is tried"
+        in answer.err
+    )
+    assert not os.listdir(tmp_path / "disk")
+    project.kist("push", "--quiet", "-r", "new")
+    assert project.kist("remote", "check", "new").err == ""
+
+
+def test_a_folder_that_cannot_be_made_is_said(project: Project) -> None:
+    project.write({"../file": "not a folder\n"})
+    project.kist("remote", "add", "--quiet", "gone", "../file/gone")
     answer = project.try_kist("remote", "check", "gone")
     assert answer.code == 1
-    assert "gone: list: refused" in answer.out and "gone: read: not tried" in answer.out
-    assert "kist remote modify gone url FOLDER" in answer.err
-    assert not project.exists("../gone")
+    assert "gone: list: refused" in answer.out and "gone: write: refused" in answer.out
+    assert "gone: read: not tried" in answer.out
+    assert "Not a directory" in answer.err and "ls -ld" in answer.err
 
 
 def test_a_service_says_what_it_does_not_offer_and_what_it_refuses(project: Project, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ _ARGUMENT_BYTES = 64 * 1024
 _REF_GROUPS = ("--all", "--branches", "--tags", "--remotes")
 _FILE_MODES = ("100644", "100755")
 _EXPERIMENTS = "refs/exps/*"
+_ORDER = "--date-order"
+"""By time, but no parent before its children, whatever the clocks of those who committed said."""
 
 
 class RevisionMissingError(MissingError):
@@ -167,7 +169,7 @@ class GitRepository:
         return self._refs("refs/tags/")
 
     def all_commits(self, *, experiments: bool = False, reflogs: bool = False) -> list[str]:
-        """Returns every commit that a reference or HEAD reaches, the newest first.
+        """Returns every commit that a reference or HEAD reaches: children before parents, the newest first.
 
         Args:
             experiments: those of `refs/exps/` too.
@@ -176,21 +178,26 @@ class GitRepository:
         left_out = [] if experiments else [f"--exclude={_EXPERIMENTS}"]
         heads = ["HEAD"] if self.has_commits() else []
         more = ["--reflog"] if reflogs else []
-        return self._git.run(["rev-list", *left_out, "--all", *more, *heads]).decode("ascii").split()
+        words = ["rev-list", _ORDER, *left_out, "--all", *more, *heads]
+        return self._git.run(words).decode("ascii").split()
 
     def dated_commits(self) -> list[tuple[str, int]]:
         """Returns what `all_commits` does, each with the time it was committed, in seconds since 1970."""
         heads = ["HEAD"] if self.has_commits() else []
-        text = self._git.run(["rev-list", "--timestamp", f"--exclude={_EXPERIMENTS}", "--all", *heads])
+        words = ["rev-list", _ORDER, "--timestamp", f"--exclude={_EXPERIMENTS}", "--all", *heads]
+        text = self._git.run(words)
         lines = [line.split(" ") for line in text.decode("ascii").splitlines()]
         return [(sha, int(time_s)) for time_s, sha in lines]
 
     def newest_first(self, commits: Iterable[str]) -> list[str]:
-        """Returns commits, named by their whole ids, in the order of the time they were committed, newest first."""
-        feed = "".join(f"{sha}\n" for sha in commits).encode("ascii")
+        """Returns commits, named by their whole ids: children before parents, the newest first."""
+        wanted = set(commits)
+        feed = "".join(f"{sha}\n" for sha in wanted).encode("ascii")
         if not feed:
             return []
-        return self._git.run(["rev-list", "--no-walk=sorted", "--stdin"], data=feed).decode("ascii").split()
+        # A walk through all that they reach: git sorts single commits by their time alone, which several may share.
+        found = self._git.run(["rev-list", _ORDER, "--stdin"], data=feed).decode("ascii").split()
+        return [sha for sha in found if sha in wanted]
 
     def first_parents(self, commits: Iterable[str], count: int) -> list[str]:
         """Returns up to `count` commits from each of `commits`, by first parents, itself included; all if negative."""

@@ -6,6 +6,7 @@ Implements docs/spec/fsck.md.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import time
@@ -17,6 +18,7 @@ from kist.formats.records import LEGACY_MD5, MD5
 from kist.remotes.local import FolderRemote
 from kist.repo.beside_git import noting
 from kist.repo.collect import WorkspaceSource, collect
+from kist.repo.expected import expected_in
 from kist.repo.members import read_manifests, staging_path
 from kist.repo.mending import Mender, Place
 from kist.repo.naming import Id, Names, named_objects, names_of
@@ -50,6 +52,7 @@ class FsckOptions(NamedTuple):
         dry: change nothing.
         restart: read all, whatever an interrupted run read.
         jobs: processes, or requests at once.
+        is_workspace_only: remotes need not have what only commits name.
     """
 
     cloud: bool = False
@@ -58,6 +61,7 @@ class FsckOptions(NamedTuple):
     dry: bool = False
     restart: bool = False
     jobs: int | None = None
+    is_workspace_only: bool = False
 
 
 class Damage(NamedTuple):
@@ -174,14 +178,23 @@ def _sweep(repository: Repository, places: Sequence[Place]) -> None:
 
 def _look(repository: Repository, place: Place, options: FsckOptions) -> _Finding:
     finding = _Finding(place, [], {}, {})
+    expected = {}
+    if place.remote is not None:
+        expected = expected_in(repository, place.name, is_workspace_only=options.is_workspace_only)
     for algorithm in _ALGORITHMS:
         verdict = _verify(repository, place, algorithm, options)
         finding.verdicts.append(verdict)
         finding.bad.update(((algorithm, oid), why) for oid, why in verdict.bad.items())
-        for oid, lacking in _incomplete(repository, place, algorithm, verdict.manifests):
+        wanted = expected.get(algorithm)
+        absent = place.missing(repository, wanted, algorithm) if wanted else set()
+        for oid in absent:
+            finding.bad.setdefault((algorithm, oid), MISSING)
+        manifests = [*verdict.manifests, *sorted(oid for oid in absent if oid.endswith(".dir"))]
+        for oid, lacking in _incomplete(repository, place, algorithm, manifests):
             finding.incomplete[algorithm, oid] = lacking
             if place.remote is not None:
-                finding.bad.update(((algorithm, member), MISSING) for member in lacking)
+                for member in lacking:
+                    finding.bad.setdefault((algorithm, member), MISSING)
     for key in _set_aside_before(repository, place):
         finding.bad.setdefault(key, MISSING)
     return finding
@@ -249,13 +262,24 @@ def _end(repository: Repository, place: Place, options: FsckOptions) -> None:
 def _incomplete(
     repository: Repository, place: Place, algorithm: str, manifests: Sequence[str]
 ) -> Iterator[tuple[str, set[str]]]:
-    """Yields the manifests that stand in a place without all of their members, and what lacks."""
+    """Yields those manifests of which a place has not all members, and what lacks.
+
+    Args: manifests: also such as the place should have, and lacks; they are read from the cache.
+    """
     members: dict[str, set[str]] = {}
-    store = place.store(repository, algorithm) or repository.store_for(algorithm)
+    cache = repository.store_for(algorithm)
+    store = place.store(repository, algorithm) or cache
     remotes = [place.remote] if place.remote is not None else []
-    staging = staging_path(repository)
-    found = read_manifests(store, manifests, remotes=remotes, staging=staging, on_failure=lambda *_: None)
-    for oid, data in found:
+    unread: list[str] = []
+    found = read_manifests(
+        store,
+        manifests,
+        remotes=remotes,
+        staging=staging_path(repository),
+        on_failure=lambda oid, _: unread.append(oid),
+    )
+    elsewhere = read_manifests(cache, unread, staging="", on_failure=lambda *_: None)
+    for oid, data in itertools.chain(found, elsewhere):
         try:
             members[oid] = member_oids(data, name=oid)
         except ManifestError:
@@ -302,12 +326,12 @@ def _treat_all(
 
 def _treat(repository: Repository, mender: Mender, finding: _Finding) -> PlaceReport:
     place, aside = finding.place, {}
+    for algorithm in _ALGORITHMS:
+        oids = {oid for (kind, oid), why in finding.bad.items() if kind == algorithm and why == MISSING}
+        for oid in oids - place.missing(repository, oids, algorithm):
+            del finding.bad[algorithm, oid]  # it came meanwhile
     for key, why in list(finding.bad.items()):
-        if why == UNREADABLE:
-            continue
-        if why == MISSING:
-            if not place.missing(repository, {key[1]}, key[0]):
-                del finding.bad[key]  # it came meanwhile
+        if why in (UNREADABLE, MISSING):
             continue
         moved = place.move_aside(repository, key[1], key[0])
         if moved is None:

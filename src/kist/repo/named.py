@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kist.errors import FormatError, InputError
 from kist.formats.metafile import parse_metafile
-from kist.formats.records import LEGACY_MD5, MD5, Digest
+from kist.formats.records import LEGACY_MD5, MD5, Digest, Output
 from kist.repo.collect import (
     LOCK_FILE,
     METAFILE_SUFFIXES,
@@ -91,6 +91,7 @@ class Named(NamedTuple):
         commit: the newest commit in the scope that names it; "" for the workspace.
         stage: address of the stage that it is an output of.
         refs: branches and tags whose tips name it, sorted, when they were asked for.
+        home: the remote that its metafile sends it to, "" for whichever is used, None where `push` leaves it out.
     """
 
     path: str
@@ -98,6 +99,7 @@ class Named(NamedTuple):
     commit: str
     stage: str
     refs: tuple[str, ...] = ()
+    home: str | None = ""
 
 
 def named(
@@ -183,8 +185,8 @@ def _tips(git: GitRepository) -> dict[str, list[str]]:
 
 
 _Key = tuple[str, Digest]
-_Item = tuple[str, Digest, str]
-"""Path, digest, address of the stage."""
+_Item = tuple[str, Digest, str, str | None]
+"""Path, digest, address of the stage, home."""
 
 
 class _Found:
@@ -192,23 +194,24 @@ class _Found:
 
     def __init__(self, on_damage: OnDamage) -> None:
         self._on_damage = on_damage
-        self._first: dict[_Key, tuple[str, str]] = {}
+        self._first: dict[_Key, tuple[str, str, str | None]] = {}
         self._refs: dict[_Key, set[str]] = {}
 
     def add(self, commit: str, items: Iterable[_Item]) -> None:
         """Notes what a commit names; what was noted before is newer and stays."""
-        for path, digest, stage in items:
-            self._first.setdefault((path, digest), (commit, stage))
+        for path, digest, stage, home in items:
+            self._first.setdefault((path, digest), (commit, stage, home))
 
     def add_refs(self, names: Iterable[str], items: Iterable[_Item]) -> None:
         """Notes that the tips of some references name these."""
-        for path, digest, _ in items:
+        for path, digest, _, _ in items:
             self._refs.setdefault((path, digest), set()).update(names)
 
     def items(self) -> Iterator[Named]:
         """Yields everything."""
-        for (path, digest), (commit, stage) in self._first.items():
-            yield Named(path, digest, commit, stage, tuple(sorted(self._refs.get((path, digest), ()))))
+        for (path, digest), (commit, stage, home) in self._first.items():
+            refs = tuple(sorted(self._refs.get((path, digest), ())))
+            yield Named(path, digest, commit, stage, refs, home)
 
     def of_stage(self, stage: Stage, commit: str) -> Iterator[_Item]:
         """Yields what the outputs of a stage name."""
@@ -217,10 +220,10 @@ class _Found:
             if not output.use_cache:
                 continue
             if output.digest is not None and output.digest.algorithm in (MD5, LEGACY_MD5):
-                yield out.path, output.digest, stage.address
+                yield out.path, output.digest, stage.address, _home(stage, output)
             for entry in output.files or ():
                 if entry.digest is not None and entry.digest.algorithm in (MD5, LEGACY_MD5):
-                    yield f"{out.path}/{entry.relpath}", entry.digest, stage.address
+                    yield f"{out.path}/{entry.relpath}", entry.digest, stage.address, None
             if output.digest is None and not output.files and stage.is_data:
                 self._on_damage(
                     f"{commit[:7]}:{stage.file}" if commit else stage.file,
@@ -228,6 +231,12 @@ class _Found:
                         f"cannot tell which data '{stage.file}' needs: it has no hash for '{output.path}'"
                     ),
                 )
+
+
+def _home(stage: Stage, output: Output) -> str | None:
+    """Returns the remote that an output is pushed to: "" for whichever is used, None for none."""
+    is_own = stage.metafile is None or not any(dep.repo is not None for dep in stage.metafile.deps)
+    return (output.remote or "") if output.can_push and is_own else None
 
 
 class _Job(NamedTuple):

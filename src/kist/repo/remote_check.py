@@ -59,7 +59,12 @@ def check_remote(repository: Repository, name: str | None) -> tuple[str, list[Tr
     repository.notes += [note] if note else []
     try:
         if isinstance(remote, FolderRemote):
-            steps = _folder_steps(remote)
+            base = _deepest_there(remote.path)
+            if base != remote.path:
+                repository.notes.append(
+                    f"folder '{remote.path}' is not there yet; the first push makes it, so '{base}' is tried"
+                )
+            steps = _folder_steps(remote, base)
         else:
             from kist.transfer.stored import StorageRemote  # folders need none of it
 
@@ -133,15 +138,20 @@ def _service_steps(storage: Storage) -> _Steps:
     }
 
 
-def _folder_steps(remote: FolderRemote) -> _Steps:
-    path = os.path.join(remote.path, atomic.temp_name())
+def _folder_steps(remote: FolderRemote, base: str) -> _Steps:
+    """Args: base: the remote's folder; where that is not there, the one that it is to be made in."""
+    path = os.path.join(base, atomic.temp_name())
+
+    def look() -> None:
+        if base == remote.path:
+            remote.check_readable()
 
     def list_it() -> None:
-        remote.check_readable()
-        os.listdir(remote.path)
+        look()
+        os.listdir(base)
 
     def write() -> None:
-        remote.check_readable()
+        look()
         with open(path, "xb") as stream:
             stream.write(_DATA)
 
@@ -151,3 +161,10 @@ def _folder_steps(remote: FolderRemote) -> _Steps:
                 raise StorageFailedError("what was written reads differently: the file system changes data")
 
     return {"list": list_it, "write": write, "read": read, "delete": lambda: os.unlink(path)}
+
+
+def _deepest_there(path: str) -> str:
+    """Returns a path, or what lies deepest above it of what is there."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path

@@ -115,6 +115,17 @@ def test_all_commits_leave_experiments_out_unless_asked(sandbox: Sandbox) -> Non
     assert set(repository.all_commits(experiments=True)) == {first, second, detached, experiment}
 
 
+def test_children_come_before_parents_also_of_one_second(sandbox: Sandbox) -> None:
+    commits = [sandbox.commit(f"number {number}") for number in range(8)]
+    for number, commit in enumerate(commits[:-1]):
+        sandbox.git("tag", f"v{number}", commit)
+    newest_first = commits[::-1]
+    repository = sandbox.repository()
+    assert repository.all_commits() == newest_first
+    assert [sha for sha, _ in repository.dated_commits()] == newest_first
+    assert repository.newest_first(sorted(commits[::2])) == newest_first[1::2]
+
+
 def test_what_a_dead_run_left_beside_experiments_is_none(sandbox: Sandbox) -> None:
     sandbox.commit("first")
     left = sandbox.git("commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", "left")

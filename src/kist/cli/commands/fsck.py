@@ -21,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-r", "--remote", action="append", default=[], metavar="NAME", help="Also verify this remote."
     )
     parser.add_argument(
+        "-w",
+        "--workspace",
+        action="store_true",
+        help="Of remotes: what only commits name may be gone, as after `gc -c -w`.",
+    )
+    parser.add_argument(
         "--sample", type=_share, default=1.0, metavar="5%", help="Read only a random part of the objects."
     )
     parser.add_argument("--dry", action="store_true", help="Only say what is damaged.")
@@ -55,6 +61,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         dry=args.dry,
         restart=args.restart,
         jobs=args.jobs,
+        is_workspace_only=args.workspace,
     )
     report = fsck(context.repository(), options)
     for note in report.notes:
@@ -65,8 +72,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
         for place in report.places:
             _print_place(context, place, is_sample=args.sample < 1, is_dry=args.dry)
     if not report.is_ok and not args.dry and not context.as_json:
-        context.console.hint("push or add the data again from where it is whole, then run `kist fsck` again")
+        context.console.hint(_hint(report))
     return 0 if report.is_ok else 1
+
+
+def _hint(report: Report) -> str:
+    left = [item for place in report.places for item in place.damaged if item.mended_from is None]
+    if all(item.why == "missing" and item.names is not None and item.names.commit for item in left):
+        return "push it from where it is; if old versions were removed on purpose, give `--workspace`"
+    return "push or add the data again from where it is whole, then run `kist fsck` again"
 
 
 def _print_place(context: Context, place: PlaceReport, *, is_sample: bool, is_dry: bool) -> None:
