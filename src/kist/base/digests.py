@@ -17,6 +17,9 @@ _SAMPLE = 512
 _TEXT = bytes(range(32, 127)) + b"\n\r\t\f\b"
 
 
+_QUICK_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
 def read_md5(
     path: str, size_hint: int = 0, *, report: Callable[[int], None] | None = None
 ) -> tuple[bytes, int]:
@@ -52,6 +55,24 @@ def read_md5(
         raise OSError(error.errno, error.strerror, path) from error
     finally:
         os.close(descriptor)
+
+
+def quick_md5(folder: int, name: str, size: int) -> bytes | None:
+    """Returns the md5 digest of a file that was just seen to be a regular one; None where it cannot be had so quickly.
+
+    Args: folder: descriptor of its folder. size: in bytes, as it was seen.
+    """
+    if size >= BLOCK_SIZE:
+        return None
+    try:
+        descriptor = os.open(name, _QUICK_FLAGS, dir_fd=folder)
+        try:
+            data = os.read(descriptor, size + 1)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return None
+    return hashlib.md5(data, usedforsecurity=False).digest() if len(data) == size else None
 
 
 def read_block(descriptor: int, path: str) -> bytes:

@@ -6,6 +6,7 @@ frames. Small jobs run in the calling process by the same code. Not here: what t
 
 from __future__ import annotations
 
+import collections
 import errno
 import gc
 import marshal
@@ -25,6 +26,8 @@ Handler = Callable[[Any, Emit], Any]
 
 _HEADER = struct.Struct("<I")
 _MOMENT_S = 0.1
+_AHEAD_BYTES = 4000
+"""So much fits into every empty pipe."""
 
 
 class WorkerDiedError(StorageError):
@@ -97,19 +100,28 @@ class Workers:
         else:
             self._kill()
 
-    def map(self, requests: Sequence[Any], *, on_progress: Emit) -> list[Any]:
+    def map(
+        self,
+        requests: Sequence[Any],
+        *,
+        on_progress: Emit,
+        on_answer: Callable[[int, Any], None] | None = None,
+    ) -> list[Any]:
         """Returns the answers in the order of `requests`; each worker takes the next one when it is free.
 
-        Args: on_progress: also called, with zeros, when no worker has said anything for a moment.
+        Args:
+            on_progress: also called, with zeros, when no worker has said anything for a moment.
+            on_answer: called with the place of a request and its answer, as they come; then nothing is returned.
         """
         answers: list[Any] = [None] * len(requests)
-        pending = iter(range(len(requests)))
-        active: dict[int, int] = {}
+        pending = collections.deque(range(len(requests)))
+        active: dict[int, collections.deque[int]] = {}
         with selectors.DefaultSelector() as selector:
             for child in self._children:
-                self._give(child, pending, requests, active)
+                active[child.reader] = collections.deque()
+                self._give(child, pending, requests, active[child.reader])
                 selector.register(child.reader, selectors.EVENT_READ, child)
-            while active:
+            while any(active.values()):
                 ready = selector.select(_MOMENT_S)
                 if not ready:
                     on_progress(0, 0)
@@ -121,19 +133,33 @@ class Workers:
                         continue
                     if message[0] == "error":
                         raise _revive(message)
-                    answers[active.pop(child.reader)] = message[1]
-                    self._give(child, pending, requests, active)
-        return answers
+                    index = active[child.reader].popleft()
+                    self._give(child, pending, requests, active[child.reader])
+                    if on_answer is not None:
+                        on_answer(index, message[1])
+                    else:
+                        answers[index] = message[1]
+        return [] if on_answer is not None else answers
 
-    def _give(self, child: _Child, pending: Any, requests: Sequence[Any], active: dict[int, int]) -> None:
-        index = next(pending, None)
-        if index is None:
-            return
-        active[child.reader] = index
-        try:
-            _send(child.writer, requests[index])
-        except BrokenPipeError as error:
-            raise _died(child) from error
+    def _give(
+        self,
+        child: _Child,
+        pending: collections.deque[int],
+        requests: Sequence[Any],
+        given: collections.deque[int],
+    ) -> None:
+        # A small one ahead, so that a worker need not wait for us; near the end each takes what it can do at once.
+        # A large one might not fit into the pipe while the worker, in turn, waits for us to read its answer.
+        ahead = 2 if len(pending) > 4 * len(self._children) else 1
+        while pending and len(given) < ahead:
+            frame = _frame(requests[pending[0]])
+            if given and len(frame) > _AHEAD_BYTES:
+                return
+            given.append(pending.popleft())
+            try:
+                _write(child.writer, frame)
+            except BrokenPipeError as error:
+                raise _died(child) from error
 
     def _receive(self, child: _Child) -> tuple[Any, ...]:
         message = _read(child.reader)
@@ -245,9 +271,17 @@ def _died(child: _Child) -> WorkerDiedError:
     )
 
 
-def _send(descriptor: int, value: Any) -> None:
+def _frame(value: Any) -> bytes:
     body = marshal.dumps(value)
-    view = memoryview(_HEADER.pack(len(body)) + body)
+    return _HEADER.pack(len(body)) + body
+
+
+def _send(descriptor: int, value: Any) -> None:
+    _write(descriptor, _frame(value))
+
+
+def _write(descriptor: int, frame: bytes) -> None:
+    view = memoryview(frame)
     while view:
         view = view[os.write(descriptor, view) :]
 

@@ -6,10 +6,11 @@ Not here: what is done about damage (repo.fsck), objects at a service (transfer.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kist.base import digests, parallel
@@ -119,10 +120,16 @@ def verify_store(
                     limiter.spend(size_bytes)
                 shown.advance(files, size_bytes)
 
-            _run(prefixes, lambda asked: [job.handle(item, advance) for item in asked], found)
+            for each in (found.ask_folders(prefixes), found.ask_large()):
+                for request in each:
+                    found.note(request, job.handle(request, advance))
         else:
             with parallel.Workers(job.handle, count) as pool:
-                _run(prefixes, lambda asked: pool.map(asked, on_progress=shown.advance), found)
+                for each in (found.ask_folders(prefixes), found.ask_large()):
+                    asked = list(each)
+                    note = functools.partial(_note, found, asked)
+                    pool.map(asked, on_progress=shown.advance, on_answer=note)
+        found.flush()
     return Verdict(found.objects, found.size_bytes, found.known, found.bad, sorted(found.manifests))
 
 
@@ -131,24 +138,12 @@ def end_run(store: LooseStore, index: StatIndex) -> None:
     forget_run(index, f"fsck:{store.root}")
 
 
-def _run(prefixes: list[str], work: Callable[[list[Any]], list[Any]], found: _Findings) -> None:
-    for at in range(0, len(prefixes), _ROUND):
-        part = prefixes[at : at + _ROUND]
-        answers = work([("folder", prefix) for prefix in part])
-        # Large objects keep one process busy for long: they come after the small ones, each by itself.
-        large = [
-            ("object", prefix, name)
-            for prefix, answer in zip(part, answers, strict=True)
-            for name in answer[5]
-        ]
-        singles = work(large) if large else []
-        for prefix, answer in zip(part, answers, strict=True):
-            found.take(prefix, answer, [item for item in singles if item[0] == prefix])
-        found.flush()
+def _note(found: _Findings, asked: list[Any], at: int, answer: Any) -> None:
+    found.note(asked[at], answer)
 
 
 class _Findings:
-    """What was found so far."""
+    """What is asked, and what was found so far."""
 
     def __init__(self, store: LooseStore, trust: Trust, index: StatIndex, space: str, begun: str) -> None:
         self.objects = self.size_bytes = self.known = 0
@@ -160,9 +155,32 @@ class _Findings:
         self._space = space
         self._begun = begun
         self._done: list[tuple[str, FolderRow]] = []
+        self._unfinished: dict[str, tuple[Any, list[Any]]] = {}
 
-    def take(self, prefix: str, answer: Any, singles: Iterable[Any]) -> None:
-        """Notes what a worker says of a prefix folder, and of the large objects in it."""
+    def ask_folders(self, prefixes: Iterable[str]) -> Iterator[Any]:
+        """Yields a request for each prefix folder."""
+        return (("folder", prefix) for prefix in prefixes)
+
+    def ask_large(self) -> Iterator[Any]:
+        """Yields a request for each large object: they come after all folders, each by itself."""
+        for prefix, (answer, _) in list(self._unfinished.items()):
+            yield from (("object", prefix, name) for name in answer[5])
+
+    def note(self, request: Any, answer: Any) -> None:
+        """Notes an answer; of a folder with large objects, when the last of them is there."""
+        prefix = request[1]
+        if request[0] == "folder":
+            if not answer[5]:
+                self._take(prefix, answer, [])
+            else:
+                self._unfinished[prefix] = (answer, [])
+            return
+        folder, singles = self._unfinished[prefix]
+        singles.append(answer)
+        if len(singles) == len(folder[5]):
+            self._take(prefix, folder, singles)
+
+    def _take(self, prefix: str, answer: Any, singles: Iterable[Any]) -> None:
         column, stats, bad, manifests, (objects, size, known), _ = answer
         for _, name, digest, record, why in singles:
             size += unpack_stat(record)[1]
@@ -188,6 +206,8 @@ class _Findings:
                 for at in range(len(column) // DIGEST_SIZE)
             ]
             self._trust.add(pieces, gone=gone)
+        if len(self._done) >= _ROUND:
+            self.flush()
 
     def flush(self) -> None:
         """Makes what was read known to the next run."""
@@ -206,18 +226,25 @@ class _Job:
 
     def handle(self, request: Any, emit: Emit) -> Any:
         """Does ("folder", prefix) or ("object", prefix, name)."""
-        if request[0] == "folder":
-            return self._folder(request[1], emit)
-        return self._single(request[1], request[2], emit)
-
-    def _folder(self, prefix: str, emit: Emit) -> Any:
-        """Returns digests and stats of sound files, bad (name, why), sound manifests, sums, and large files."""
-        folder = f"{self._store.root}/{prefix}"
-        started = time.time_ns()
+        if request[0] != "folder":
+            return self._single(request[1], request[2], emit)
         try:
-            listing = list_directory(folder, follow_links=False)
+            opened = os.open(f"{self._store.root}/{request[1]}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             return b"", b"", [], [], (0, 0, 0), []
+        try:
+            return self._folder(request[1], opened, emit)
+        finally:
+            os.close(opened)
+
+    def _folder(self, prefix: str, opened: int, emit: Emit) -> Any:
+        """Returns digests and stats of sound files, bad (name, why), sound manifests, sums, and large files.
+
+        Args: opened: the prefix folder's descriptor.
+        """
+        folder = f"{self._store.root}/{prefix}"
+        started = time.time_ns()
+        listing = list_directory(folder, follow_links=False)
         names = listing.names.split("\0") if listing.names else []
         records = listing.stats
         chosen = [at for at, name in enumerate(names) if is_oid(prefix + name)]
@@ -249,7 +276,8 @@ class _Job:
             else:
                 try:
                     if is_plain or is_manifest:
-                        is_right = digests.read_md5(f"{folder}/{name}", size)[0] == expected
+                        found = digests.quick_md5(opened, name, size)
+                        is_right = (found or digests.read_md5(f"{folder}/{name}", size)[0]) == expected
                     else:
                         is_right = expected in digests.read_legacy_md5(f"{folder}/{name}")
                 except OSError as error:
