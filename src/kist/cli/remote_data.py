@@ -1,4 +1,4 @@
-"""`kist remote ls`, `check` and `copy`: what they print."""
+"""`kist remote ls`, `check`, `copy` and `init`: what they print."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def run_data(args: argparse.Namespace, context: Context) -> int:
     """Returns the exit status of the subcommand."""
-    run = {"ls": _ls, "check": _check, "copy": _copy}[args.subcommand]
+    run = {"ls": _ls, "check": _check, "copy": _copy, "init": _init}[args.subcommand]
     return run(args, context)
 
 
@@ -163,3 +163,15 @@ def _copy(args: argparse.Namespace, context: Context) -> int:
     if done.failed:
         console.hint(shell_line("kist", "fsck", "-r", done.source))
     return 1 if done.failed else 0
+
+
+def _init(args: argparse.Namespace, context: Context) -> int:
+    """Returns 0."""
+    from kist.repo.remote_packed import init_packed
+
+    name, is_new = init_packed(context.repository(), args.name)
+    if is_new:
+        context.console.info(f"Remote '{name}' is packed now: Kist reads and writes it, DVC does not.")
+    else:
+        context.console.info(f"Remote '{name}' was packed already.")
+    return 0
