@@ -451,7 +451,7 @@ def parse_marker(data: bytes, *, name: str) -> Marker:
     if reader > VERSION:
         raise NewerLayoutError(
             f"cannot read '{name}': it needs version {reader} of the packed layout, and this Kist knows {VERSION}",
-            hint="get a newer Kist with `pip install --upgrade kist`",
+            hint="install a newer Kist",
         )
     bounds, loose = value.get("chunks"), value.get("loose", "")
     sizes: list[Any] = [bounds.get(key) for key in Bounds._fields] if isinstance(bounds, dict) else []
@@ -471,7 +471,7 @@ def check_may_write(marker: Marker, *, name: str) -> None:
         raise NewerLayoutError(
             f"cannot write to '{name}': it needs version {marker.writer} of the packed layout, "
             f"and this Kist knows {VERSION}",
-            hint="get a newer Kist with `pip install --upgrade kist`",
+            hint="install a newer Kist",
         )
 
 
