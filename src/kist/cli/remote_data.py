@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kist.cli.context import Context
     from kist.repo.remote_contents import Row
     from kist.repo.repository import Repository
+    from kist.repo.settings import RemoteSettings
 
 
 def run_data(args: argparse.Namespace, context: Context) -> int:
@@ -169,9 +170,30 @@ def _init(args: argparse.Namespace, context: Context) -> int:
     """Returns 0."""
     from kist.repo.remote_packed import init_packed
 
-    name, is_new = init_packed(context.repository(), args.name)
+    repository = context.repository()
+    remote, _ = repository.settings.choose_remote(args.name)
+    if remote.scheme == "s3":
+        _guard_profile(context, remote)
+    name, is_new = init_packed(repository, remote.name)
     if is_new:
         context.console.info(f"Remote '{name}' is packed now: Kist reads and writes it, DVC does not.")
     else:
         context.console.info(f"Remote '{name}' was packed already.")
+    if remote.scheme not in ("s3", "local", "ssh", "webdav", "webdavs"):
+        context.console.note("DVC is not kept from writing there in its own layout; do not use both.")
     return 0
+
+
+def _guard_profile(context: Context, remote: RemoteSettings) -> None:
+    """Names a profile that DVC does not find, wherever one is named, so that DVC stops before it writes there."""
+    from kist.cli.levels import make_editor
+    from kist.repo.transfers import guarded_profile
+
+    editor = make_editor(context)
+    key = editor.existing_remote(remote.name, None)
+    for level in ("system", "global", "project", "local"):
+        setting = editor.settings.only(level).get(key, "profile")
+        present = str(setting.value) if setting is not None else None
+        value = guarded_profile(present)
+        if (present is not None or level == remote.level) and value != present:
+            editor.modify_remote(remote.name, "profile", value, level=level)

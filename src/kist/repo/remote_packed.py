@@ -24,6 +24,8 @@ _GUARD = b"""\
 This remote has Kist's packed layout, of which DVC knows nothing: use `kist push`, `kist pull`.
 This file keeps DVC from writing here in its own layout. Please leave it.
 """
+_WITH_FOLDERS = frozenset({"local", "ssh", "webdav", "webdavs"})
+"""Where no folder can be made beneath a file."""
 _BESIDE = frozenset({README_KEY, GUARD_KEY, MARKER_KEY})
 
 
@@ -52,7 +54,7 @@ def init_packed(repository: Repository, name: str | None) -> tuple[str, bool]:
                     f"cannot make remote '{remote.name}' packed: it holds something already, such as '{item.key}'",
                     hint=shell_line("kist", "remote", "modify", remote.name, "url", "ADDRESS"),
                 )
-        if remote.scheme == "local":
+        if remote.scheme in _WITH_FOLDERS:
             write_guard(storage)
         write_marker(storage, Marker(os.urandom(16).hex()))
         repository.index.save("layout", (), gone=[storage.url])

@@ -113,8 +113,30 @@ def open_storage_of(repository: Repository, remote: RemoteSettings) -> Storage:
     from kist.remotes.table import open_storage
 
     options = {option: remote.text(option) or "" for option in remote.options}
+    if remote.scheme == "s3" and "profile" in options:
+        own = unguarded_profile(options.pop("profile"))
+        options |= {"profile": own} if own else {}
     place = Place(remote.name, remote.location, remote.scheme, options, repository.environ, repository.ask)
     return open_storage(place)
+
+
+_GUARD = "kist-packed"
+
+
+def guarded_profile(profile: str | None) -> str:
+    """Returns a profile that no other program finds: so DVC stops before it writes into a packed place at S3."""
+    if profile is None or profile == _GUARD or profile.startswith(f"{_GUARD}/"):
+        return profile or _GUARD
+    return f"{_GUARD}/{profile}"
+
+
+def unguarded_profile(profile: str) -> str:
+    """Returns the profile that is meant; "" for none."""
+    return (
+        profile.removeprefix(_GUARD).removeprefix("/")
+        if profile.split("/", maxsplit=1)[0] == _GUARD
+        else profile
+    )
 
 
 def _packed(repository: Repository, storage: Storage, marker: Marker, jobs: int | None) -> PackedRemote:
