@@ -129,10 +129,14 @@ class FolderStorage:
     def delete(self, keys: Sequence[str]) -> None:
         """Deletes keys; what is not there counts as deleted."""
         for key in keys:
+            path = self._at(key)
             try:
-                os.unlink(self._at(key))
+                os.unlink(path)
             except (FileNotFoundError, NotADirectoryError):
                 pass
+            except OSError:
+                if not os.path.isdir(path):  # a folder is no value
+                    raise
 
     def begin(self, key: str, size: int) -> Upload:
         """Refuses: a file is written as a whole."""

@@ -52,7 +52,7 @@ def init_packed(repository: Repository, name: str | None) -> tuple[str, bool]:
             if item.key not in _BESIDE and not item.key.startswith("runs/"):
                 raise PlaceNotEmptyError(
                     f"cannot make remote '{remote.name}' packed: it holds something already, such as '{item.key}'",
-                    hint=shell_line("kist", "remote", "modify", remote.name, "url", "ADDRESS"),
+                    hint=shell_line("kist", "remote", "convert", "--packed", remote.name),
                 )
         if remote.scheme in _WITH_FOLDERS:
             write_guard(storage)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kist.repo.repository import Repository
     from kist.repo.settings import RemoteSettings
     from kist.transfer.packed import PackedRemote
+    from kist.transfer.stored import StorageRemote
 
 _LAYOUT_S = 3600
 _READ_BYTES = 256 << 20
@@ -78,7 +79,7 @@ def open_remote(
         storage = open_storage_of(repository, remote)
         marker = _marker_of(repository, storage, writes=writes)
         if marker is not None:
-            return _packed(repository, storage, marker, limit), note
+            return open_packed(repository, storage, marker, jobs=limit), note
         return StorageRemote(storage, index=repository.index, jobs=limit), note
     if os.path.exists(os.path.join(remote.location, "kist-packed.json")):
         from kist.transfer.packed import read_marker  # loose folders need none of it
@@ -86,15 +87,26 @@ def open_remote(
         storage = open_storage_of(repository, remote)
         marker = read_marker(storage)
         if marker is not None:
-            return _packed(repository, storage, marker, limit), note
-    found = FolderRemote(
-        remote.name,
-        remote.url,
-        remote.location,
-        index=repository.index,
-        shared_group=_is_shared(repository, remote),
+            return open_packed(repository, storage, marker, jobs=limit), note
+    return _folder(repository, remote), note
+
+
+def _folder(repository: Repository, remote: RemoteSettings) -> FolderRemote:
+    is_shared = _is_shared(repository, remote)
+    return FolderRemote(
+        remote.name, remote.url, remote.location, index=repository.index, shared_group=is_shared
     )
-    return found, note
+
+
+def open_loose(
+    repository: Repository, remote: RemoteSettings, storage: Storage, *, jobs: int | None = None
+) -> FolderRemote | StorageRemote:
+    """Returns the loose layout at a place, whatever its marker says."""
+    if remote.scheme == "local":
+        return _folder(repository, remote)
+    from kist.transfer.stored import StorageRemote  # a folder needs none of it
+
+    return StorageRemote(storage, index=repository.index, jobs=jobs or remote.integer("jobs"))
 
 
 def _is_shared(repository: Repository, remote: RemoteSettings) -> bool:
@@ -139,7 +151,10 @@ def unguarded_profile(profile: str) -> str:
     )
 
 
-def _packed(repository: Repository, storage: Storage, marker: Marker, jobs: int | None) -> PackedRemote:
+def open_packed(
+    repository: Repository, storage: Storage, marker: Marker, *, jobs: int | None = None
+) -> PackedRemote:
+    """Returns the packed layout at a place."""
     from kist.transfer.packed import PackedRemote  # loose remotes need none of it
 
     folder = os.path.join(repository.dvc_dir, "tmp", "kist", "packed")

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
 from kist.base.progress import Progress
+from kist.base.shell import shell_line
 from kist.errors import ConfigError, LockedError
 from kist.formats import pack
 from kist.formats.pack import Marker
@@ -29,6 +30,7 @@ from kist.transfer.packed_write import (
     Session,
     SystemClock,
     Tools,
+    bury_dead,
     send_portion,
 )
 from kist.transfer.stored import StorageRemote
@@ -106,13 +108,20 @@ class PackedRemote:
         if self.marker.loose == "to":
             raise ConversionUnfinishedError(
                 f"cannot write to remote '{self.name}': it is being converted to the loose layout",
-                hint="finish the conversion first",
+                hint=shell_line("kist", "remote", "convert", "--loose", self.name),
             )
 
     # What is there
 
     def missing(self, oids: set[str], algorithm: str) -> set[str]:
         """Returns those of `oids` that the remote does not have."""
+        lacking = self.lacking(oids, algorithm)
+        if lacking and self.marker.loose:
+            lacking = self.loose.missing(lacking, algorithm)
+        return lacking
+
+    def lacking(self, oids: set[str], algorithm: str) -> set[str]:
+        """Returns those of `oids` that are not in packs."""
         self._look()
         lacking: set[str] = set()
         for kind, wanted in _by_kind(oids, algorithm).items():
@@ -120,9 +129,20 @@ class PackedRemote:
             present = self._session.present(kind, md5s)
             self._session.relied.setdefault(kind, set()).update(present)
             lacking.update(oid_of(md5, kind) for md5 in md5s - present)
-        if lacking and self.marker.loose:
-            lacking = self.loose.missing(lacking, algorithm)
         return lacking
+
+    def wait_for_writers(self) -> None:
+        """Waits until nobody who began before writes any more; who begins now must be kept away by the marker.
+
+        Raises: CleanUpBesideError: that lasts, or a clean-up is at work.
+        """
+        self.finish()
+        packed_clean.wait_for_others(self._tools)
+
+    def has(self, algorithm: str) -> dict[str, int]:
+        """Returns id -> size of all objects of one kind that are in packs."""
+        listing = self.beyond(frozenset(), algorithm, workers=1)
+        return {item.oid: item.size_bytes for item in listing.leftovers}
 
     def is_complete(self, manifest: str, algorithm: str) -> bool:
         """Says whether nothing changed since a manifest and all its members were seen there."""
@@ -157,8 +177,13 @@ class PackedRemote:
 
     def damaged(self, algorithm: str, *, size_of: SizeOf, workers: int) -> set[str]:
         """Returns none: an object whose packs went is missing; bytes are verified by whoever reads them."""
+        self.tidy()
         self._look()
         return set()
+
+    def tidy(self) -> None:
+        """Deletes what killed processes of this machine left to say that they are alive."""
+        bury_dead(self._tools)
 
     # Moving
 
@@ -207,6 +232,19 @@ class PackedRemote:
         self, oids: set[str], target: LooseStore, *, workers: int, progress: Progress, phase: str
     ) -> CopyOutcome:
         """Copies objects from the remote; published in the store only when whole, right and durable."""
+        outcome = self.receive_packed(oids, target, progress=progress, phase=phase)
+        unknown = set(outcome.missing)
+        if unknown:
+            # Somebody who did not know of the packs may have sent it.
+            outcome.missing.clear()
+            rest = self.loose.receive(unknown, target, workers=workers, progress=progress, phase=phase)
+            outcome = _joined(outcome, rest)
+        return outcome
+
+    def receive_packed(
+        self, oids: set[str], target: LooseStore, *, progress: Progress, phase: str
+    ) -> CopyOutcome:
+        """Copies objects out of packs alone; see `receive`."""
         if not oids:
             return CopyOutcome([], [], [], [], 0)
         self._look()
@@ -224,13 +262,8 @@ class PackedRemote:
                 reader.bring(wanted)
         finally:
             remove_staging(staging)
-        outcome = reader.outcome._replace(size_bytes=reader.size_bytes)
-        unknown |= set(outcome.missing)
-        if unknown:
-            outcome.missing.clear()
-            rest = self.loose.receive(unknown, target, workers=workers, progress=progress, phase=phase)
-            outcome = _joined(outcome, rest)
-        return outcome
+        reader.outcome.missing.extend(unknown)
+        return reader.outcome._replace(size_bytes=reader.size_bytes)
 
     def _find(self, oids: set[str], algorithm: str) -> tuple[list[Wanted], set[str]]:
         """Returns where objects stand, and those that no index has."""
@@ -280,7 +313,7 @@ class PackedRemote:
         if self.marker.loose:
             raise ConversionUnfinishedError(
                 f"cannot clean up remote '{self.name}': a conversion of it is not finished",
-                hint="finish the conversion first",
+                hint=shell_line("kist", "remote", "convert", "--packed", self.name),
             )
         self._session.end()
         going = {
@@ -322,9 +355,13 @@ class PackedRemote:
         self._check_may_write()
         self.loose.write_key(key, data)
 
+    def finish(self) -> None:
+        """Says that nothing more is written."""
+        self._session.end()
+
     def close(self) -> None:
         """Says that nothing more is written, and ends connections."""
-        self._session.end()
+        self.finish()
         self.storage.close()
 
 

@@ -197,24 +197,7 @@ class _CleanUp:
 
     def _wait_for_writers(self) -> None:
         """Waits for writers that may not have seen the mark."""
-        tools, began = self._tools, self._tools.clock.now()
-        awaited: set[str] | None = None
-        while True:
-            taken, item = tools.clock.now(), self._lease.item
-            engine = tools.engine()
-            found = engine.attempt(lambda: list(tools.storage.list("writers/")))
-            now_s = ((item.modified_s if item else None) or 0.0) + taken - self._lease.began
-            alive = {one.key for one in found if now_s - (one.modified_s or now_s) <= DEAD_S}
-            awaited = alive if awaited is None else awaited & alive
-            if not awaited:
-                return
-            if tools.clock.now() - began > WAIT_S:
-                raise CleanUpBesideError(
-                    f"cannot clean up remote '{tools.name}': a push into it is under way",
-                    hint="wait for it; one that was killed counts as dead after an hour",
-                )
-            tools.clock.sleep(_POLL_S)
-            self._lease.renew()
+        wait_for_writers(self._tools, self._lease)
 
     # 4: what came meanwhile lives
 
@@ -370,3 +353,53 @@ def _windows(chunks: dict[bytes, int]) -> Iterable[list[bytes]]:
             window, size = [], 0
     if window:
         yield window
+
+
+def wait_for_writers(tools: Tools, lease: Lease) -> None:
+    """Waits until the writers that are there now have ended, or are dead.
+
+    Args: lease: what was just written, and tells the time of the service.
+
+    Raises: CleanUpBesideError: that lasts.
+    """
+    began = tools.clock.now()
+    awaited: set[str] | None = None
+    while True:
+        taken, item = tools.clock.now(), lease.item
+        engine = tools.engine()
+        found = engine.attempt(lambda: list(tools.storage.list("writers/")))
+        now_s = ((item.modified_s if item else None) or 0.0) + taken - lease.began
+        alive = {one.key for one in found if now_s - (one.modified_s or now_s) <= DEAD_S}
+        awaited = alive if awaited is None else awaited & alive
+        if not awaited:
+            return
+        if tools.clock.now() - began > WAIT_S:
+            raise CleanUpBesideError(
+                f"cannot go on with remote '{tools.name}': a push into it is under way",
+                hint="wait for it; one that was killed counts as dead after an hour",
+            )
+        tools.clock.sleep(_POLL_S)
+        lease.renew()
+
+
+def wait_for_others(tools: Tools) -> None:
+    """Waits for writers as a clean-up does, and refuses while a clean-up is at work.
+
+    Raises: CleanUpBesideError.
+    """
+    bury_dead(tools)
+    mark = pack.render_mark(Mark(frozenset(), frozenset()))
+    lease = Lease(tools, f"gc/{tools.random(16).hex()}.json", mark)
+    note_alive(tools, lease.key)
+    lease.take()
+    try:
+        engine = tools.engine()
+        if any(item.key != lease.key for item in engine.attempt(lambda: list(tools.storage.list("gc/")))):
+            raise CleanUpBesideError(
+                f"cannot go on with remote '{tools.name}': a clean-up of it is at work, or was killed",
+                hint="run `kist gc -c` when it is over",
+            )
+        wait_for_writers(tools, lease)
+    finally:
+        lease.drop()
+        forget_alive(tools, lease.key)

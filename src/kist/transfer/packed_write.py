@@ -524,7 +524,7 @@ def note_alive(tools: Tools, key: str) -> None:
     try:
         os.makedirs(tools.folder, exist_ok=True)
         name = f"{atomic.host_tag()}-{os.getpid()}-{key.replace('/', '-')}.alive"
-        atomic.write_file(os.path.join(tools.folder, name), key.encode(), durable=False)
+        atomic.write_file(os.path.join(tools.folder, name), key.encode())
     except OSError:
         pass  # then it is taken for alive for an hour
 

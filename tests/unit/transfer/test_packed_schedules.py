@@ -202,7 +202,7 @@ def _marks_are_not_obeyed(patch: pytest.MonkeyPatch) -> None:
 
 def _cleanup_does_not_wait(patch: pytest.MonkeyPatch) -> None:
     """6.3: writers that may not have seen the mark end first."""
-    patch.setattr(_CleanUp, "_wait_for_writers", lambda self: None)
+    patch.setattr(packed_clean, "wait_for_writers", lambda tools, lease: None)
 
 
 def _cleanup_does_not_look_again(patch: pytest.MonkeyPatch) -> None:

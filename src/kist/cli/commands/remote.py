@@ -21,6 +21,7 @@ DATA_COMMANDS = {
     "check": "Try what a remote is needed for: list, write, read, delete.",
     "copy": "Bring the project's data from one remote to another.",
     "init": "Prepare an empty place in the packed layout.",
+    "convert": "Turn a remote into the packed layout, or back.",
 }
 """Subcommands that look into remotes; the others change the configuration."""
 
@@ -99,6 +100,16 @@ def add_data_arguments(parsers: dict[str, argparse.ArgumentParser]) -> None:
         "-j", "--jobs", type=number_above_0, metavar="N", help="How many processes or requests at once."
     )
     copy.add_argument("--json", action="store_true", help="Print what was copied as JSON.")
+
+    convert = parsers["convert"]
+    convert.add_argument("name", nargs="?", help="Name of the remote; default: core.remote.")
+    layout = convert.add_mutually_exclusive_group(required=True)
+    layout.add_argument("--packed", action="store_true", help="Into chunks in packs.")
+    layout.add_argument("--loose", action="store_true", help="Into a file an object, which DVC reads, too.")
+    convert.add_argument(
+        "-j", "--jobs", type=number_above_0, metavar="N", help="How many processes or requests at once."
+    )
+    convert.add_argument("--json", action="store_true", help="Print what was converted as JSON.")
 
     init = parsers["init"]
     init.add_argument("name", nargs="?", help="Name of the remote; default: core.remote.")
