@@ -82,14 +82,21 @@ def is_alive(pid: int) -> bool:
 
 
 def write_file(path: str, data: bytes, *, durable: bool = True, mode: int | None = None) -> None:
-    """Replaces or creates `path` with `data`.
+    """Replaces or creates `path` with `data`; see `write_blocks`."""
+    write_blocks(path, (data,), durable=durable, mode=mode)
+
+
+def write_blocks(
+    path: str, blocks: Iterable[bytes], *, durable: bool = True, mode: int | None = None
+) -> None:
+    """Replaces or creates `path` with bytes that come in blocks.
 
     Args:
         durable: sync the file and its directory, so that the new content survives a power cut.
         mode: permission bits; None keeps those of the file that is replaced, or 0666 less the umask.
 
     Raises:
-        OSError: as the system says; the old file is untouched and the temporary one removed.
+        OSError: as the system says; the old file is untouched and the temporary one removed. And what `blocks` raises.
 
     Holds: at every moment `path` has its old bytes or all of the new ones.
     """
@@ -102,7 +109,8 @@ def write_file(path: str, data: bytes, *, durable: bool = True, mode: int | None
     try:
         descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            write_all(descriptor, data)
+            for block in blocks:
+                write_all(descriptor, block)
             if mode is not None:
                 os.fchmod(descriptor, mode)
             if durable:

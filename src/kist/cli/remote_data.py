@@ -1,4 +1,4 @@
-"""`kist remote ls`, `check` and `copy`: what they print."""
+"""`kist remote ls`, `check`, `copy`, `init` and `convert`: what they print."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from kist.cli.context import Context
     from kist.repo.remote_contents import Row
     from kist.repo.repository import Repository
+    from kist.repo.settings import RemoteSettings
 
 
 def run_data(args: argparse.Namespace, context: Context) -> int:
     """Returns the exit status of the subcommand."""
-    run = {"ls": _ls, "check": _check, "copy": _copy}[args.subcommand]
+    run = {"ls": _ls, "check": _check, "copy": _copy, "init": _init, "convert": _convert}[args.subcommand]
     return run(args, context)
 
 
@@ -163,3 +164,72 @@ def _copy(args: argparse.Namespace, context: Context) -> int:
     if done.failed:
         console.hint(shell_line("kist", "fsck", "-r", done.source))
     return 1 if done.failed else 0
+
+
+def _init(args: argparse.Namespace, context: Context) -> int:
+    """Returns 0."""
+    from kist.repo.remote_packed import init_packed
+
+    repository = context.repository()
+    remote, _ = repository.settings.choose_remote(args.name)
+    if remote.scheme == "s3":
+        _guard_profile(context, remote)
+    name, is_new = init_packed(repository, remote.name)
+    if is_new:
+        context.console.info(f"Remote '{name}' is packed now: Kist reads and writes it, DVC does not.")
+    else:
+        context.console.info(f"Remote '{name}' was packed already.")
+    if remote.scheme not in ("s3", "local", "ssh", "webdav", "webdavs"):
+        context.console.note("DVC is not kept from writing there in its own layout; do not use both.")
+    return 0
+
+
+def _convert(args: argparse.Namespace, context: Context) -> int:
+    """Returns 0, or 1 when something stays in the old layout."""
+    from kist.repo.remote_convert import convert
+
+    repository, console = context.repository(), context.console
+    remote, _ = repository.settings.choose_remote(args.name)
+    if remote.scheme == "s3" and args.packed:
+        _guard_profile(context, remote)
+    done = convert(repository, remote.name, to_packed=args.packed, jobs=args.jobs)
+    if remote.scheme == "s3" and args.loose and not done.failed:
+        _guard_profile(context, remote, lift=True)
+    if context.as_json:
+        failed = [
+            {"oid": oid, "algorithm": algorithm, "why": why} for (algorithm, oid), why in done.failed.items()
+        ]
+        console.data_json({"remote": done.remote, "objects": done.objects, "failed": failed})
+    else:
+        for (_, oid), why in done.failed.items():
+            console.error(f"cannot convert '{oid}': it is {why} on remote '{done.remote}'")
+        layout = "packed" if args.packed else "loose"
+        state = "is" if not done.failed else "is not all"
+        console.info(
+            f"{_counted(done.objects, 'object')} converted; remote '{done.remote}' {state} {layout} now."
+        )
+    if done.failed:
+        console.hint(shell_line("kist", "fsck", "-r", done.remote))
+    return 1 if done.failed else 0
+
+
+def _guard_profile(context: Context, remote: RemoteSettings, *, lift: bool = False) -> None:
+    """Names a profile that DVC does not find, wherever one is named, so that DVC stops before it writes there."""
+    from kist.cli.levels import make_editor
+    from kist.repo.transfers import guarded_profile, unguarded_profile
+
+    editor = make_editor(context)
+    key = editor.existing_remote(remote.name, None)
+    for level in ("system", "global", "project", "local"):
+        setting = editor.settings.only(level).get(key, "profile")
+        present = str(setting.value) if setting is not None else None
+        if lift:
+            own = unguarded_profile(present or "")
+            if present and own and own != present:
+                editor.modify_remote(remote.name, "profile", own, level=level)
+            elif present and own != present:
+                editor.unset_remote_option(remote.name, "profile", level=level)
+            continue
+        value = guarded_profile(present)
+        if (present is not None or level == remote.level) and value != present:
+            editor.modify_remote(remote.name, "profile", value, level=level)

@@ -49,6 +49,7 @@ class GcOptions(NamedTuple):
         remote: its name; None is the default one.
         not_in_remote, skip_failed, grace_s: see `Rules`.
         dry: change nothing.
+        repack: of a packed remote also rewrite sparse packs, and join small ones.
         projects: other projects that are to be kept, as paths; None when `-p` was not given.
     """
 
@@ -59,6 +60,7 @@ class GcOptions(NamedTuple):
     not_in_remote: bool = False
     skip_failed: bool = False
     dry: bool = False
+    repack: bool = False
     projects: tuple[str, ...] | None = None
     grace_s: float = GRACE_S
 
@@ -108,14 +110,14 @@ def collect_garbage(
         if options.dry:
             return plan
         if ask is None:
-            _remove(repository, plan)
+            _remove(repository, plan, options)
             return plan
     if not ask():
         return None
     with _locked(sources):
         # Much may have happened while the person thought.
         plan = _in_both(plan, plan_removal(sources, remote, cloud=options.cloud, rules=rules))
-        _remove(repository, plan)
+        _remove(repository, plan, options)
         return plan
 
 
@@ -124,7 +126,7 @@ def _open_remote(repository: Repository, name: str | None) -> Remote:
     from kist.repo.transfers import open_remote
 
     try:
-        remote, note = open_remote(repository, name)
+        remote, note = open_remote(repository, name, writes=True)
     except (NoRemoteError, UnknownRemoteError) as error:
         raise UnusableRemoteError(error.message, hint=error.hint) from error
     repository.notes += [note] if note else []
@@ -139,6 +141,10 @@ def _check(options: GcOptions) -> None:
         raise NoScopeError(
             "cannot tell what to keep: one of -w, -a, -T, -A, --all-experiments, --date, --rev is needed",
             hint="kist gc -A --dry",
+        )
+    if options.repack and not options.cloud:
+        raise NoScopeError(
+            "cannot use --repack without --cloud: packs are in remotes", hint="kist gc -c -A --repack"
         )
     if options.not_in_remote and options.cloud:
         raise NoScopeError(
@@ -197,7 +203,9 @@ def _in_both(shown: Plan, now: Plan) -> Plan:
     return now._replace(places=places)
 
 
-def _remove(repository: Repository, plan: Plan) -> None:
+def _remove(repository: Repository, plan: Plan, options: GcOptions) -> None:
+    from kist.repo.transfers import is_packed  # most clean-ups are of the cache alone
+
     noted = list_of_gone(repository)
     places = {
         item.place.name: [leftover.oid for objects in item.objects.values() for leftover in objects]
@@ -209,6 +217,20 @@ def _remove(repository: Repository, plan: Plan) -> None:
         gone.write(noted, plan.missed, places=places, durable=True)
     for item in plan.places:
         phase = "Cleaning up" if item.place.remote is None else f"Cleaning up {item.place.name}"
+        remote = item.place.remote
+        if remote is not None and is_packed(remote):
+            # All at once: what is rewritten is rewritten once, and packs that nothing names go, too.
+            drop = {
+                algorithm: {leftover.oid for leftover in objects}
+                for algorithm, objects in item.objects.items()
+            }
+            done = remote.clean(drop, repack=options.repack, progress=repository.progress, phase=phase)
+            if done.packs_removed or done.packs_written:
+                repository.notes.append(
+                    f"'{remote.name}': {done.packs_removed} packs ({done.bytes_removed} bytes) removed, "
+                    f"{done.packs_written} ({done.bytes_written} bytes) written"
+                )
+            continue
         for algorithm, objects in item.objects.items():
             if objects:
                 oids = [leftover.oid for leftover in objects]

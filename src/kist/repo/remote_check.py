@@ -66,10 +66,7 @@ def check_remote(repository: Repository, name: str | None) -> tuple[str, list[Tr
                 )
             steps = _folder_steps(remote, base)
         else:
-            from kist.transfer.stored import StorageRemote  # folders need none of it
-
-            assert isinstance(remote, StorageRemote)
-            steps = _service_steps(remote.storage)
+            steps = _service_steps(remote.storage)  # type: ignore[attr-defined]
         return remote.name, _tried(steps, remote.name)
     finally:
         remote.close()

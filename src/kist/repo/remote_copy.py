@@ -64,7 +64,7 @@ def copy_remote(repository: Repository, source: str, target: str, *, jobs: int |
         objects that are right; the next run goes on with what lacks.
     """
     first, _ = open_remote(repository, source, jobs=jobs)
-    second, _ = open_remote(repository, target, jobs=jobs)
+    second, _ = open_remote(repository, target, jobs=jobs, writes=True)
     try:
         if first.url == second.url:
             raise SameRemoteError(

@@ -5,8 +5,10 @@ Not here: the order of objects (transfer.plan) and checking out (checkout).
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from kist.base.listing import unpack_stat
 from kist.base.shell import shell_line
@@ -17,12 +19,19 @@ from kist.remotes.local import FolderRemote
 from kist.repo.collect import collect_commits
 from kist.repo.targets import Selected, all_outputs, select
 from kist.store.loose import LooseStore
+from kist.store.statindex import FolderRow
 from kist.transfer import plan
 
 if TYPE_CHECKING:
+    from kist.formats.pack import Marker
+    from kist.remotes.storage import Storage
     from kist.repo.outcomes import ObjectOutcome
     from kist.repo.repository import Repository
+    from kist.repo.settings import RemoteSettings
+    from kist.transfer.packed import PackedRemote
+    from kist.transfer.stored import StorageRemote
 
+_LAYOUT_S = 3600
 _READ_BYTES = 256 << 20
 """How much a fetch reads again of objects of which only the change time differs."""
 
@@ -59,16 +68,18 @@ class CloudVersionsError(ConfigError):
 
 
 def open_remote(
-    repository: Repository, name: str | None, *, jobs: int | None = None
+    repository: Repository, name: str | None, *, jobs: int | None = None, writes: bool = False
 ) -> tuple[Remote, str | None]:
     """Returns a remote, and one line to tell the person when it was chosen for them.
 
     Args:
         name: None for the default; where there is none and only one remote exists, that one.
         jobs: how many requests at once, instead of what the remote's options or the pace say.
+        writes: whether it may be written to: then a service is asked for its layout, whatever is remembered.
 
     Raises:
-        NoRemoteError, UnknownRemoteError, CloudVersionsError, RemoteKindError, ExtraMissingError.
+        NoRemoteError, UnknownRemoteError, CloudVersionsError, RemoteKindError, ExtraMissingError; MarkerError,
+        NewerLayoutError; and what a service raises that is asked for its layout.
     """
     remote, is_assumed = repository.settings.choose_remote(name)
     for option in ("version_aware", "worktree"):
@@ -79,25 +90,28 @@ def open_remote(
                 hint=shell_line("kist", "remote", "modify", "--unset", remote.name, option),
             )
     note = f"using remote '{remote.name}', the only one" if is_assumed else None
+    limit = jobs or remote.integer("jobs")
     if remote.scheme != "local":
-        from kist.remotes.storage import Place  # a folder needs none of it
-        from kist.remotes.table import open_storage
-        from kist.transfer.stored import StorageRemote
+        from kist.transfer.stored import StorageRemote  # a folder needs none of it
 
-        options = {option: remote.text(option) or "" for option in remote.options}
-        place = Place(
-            remote.name,
-            remote.location,
-            remote.scheme,
-            options,
-            repository.environ,
-            repository.ask,
-        )
-        most = jobs or remote.integer("jobs")
-        storage = open_storage(place)
-        return StorageRemote(storage, index=repository.index, jobs=most, limiter=repository.limiter), note
-    is_shared = repository.settings.shared_group or remote.text("shared") == "group"
-    found = FolderRemote(
+        storage = open_storage_of(repository, remote)
+        marker = _marker_of(repository, storage, writes=writes)
+        if marker is not None:
+            return open_packed(repository, storage, marker, jobs=limit), note
+        return StorageRemote(storage, index=repository.index, jobs=limit, limiter=repository.limiter), note
+    if os.path.exists(os.path.join(remote.location, "kist-packed.json")):
+        from kist.transfer.packed import read_marker  # loose folders need none of it
+
+        storage = open_storage_of(repository, remote)
+        marker = read_marker(storage)
+        if marker is not None:
+            return open_packed(repository, storage, marker, jobs=limit), note
+    return _folder(repository, remote), note
+
+
+def _folder(repository: Repository, remote: RemoteSettings) -> FolderRemote:
+    is_shared = _is_shared(repository, remote)
+    return FolderRemote(
         remote.name,
         remote.url,
         remote.location,
@@ -105,16 +119,105 @@ def open_remote(
         shared_group=is_shared,
         limiter=repository.limiter,
     )
-    return found, note
+
+
+def open_loose(
+    repository: Repository, remote: RemoteSettings, storage: Storage, *, jobs: int | None = None
+) -> FolderRemote | StorageRemote:
+    """Returns the loose layout at a place, whatever its marker says."""
+    if remote.scheme == "local":
+        return _folder(repository, remote)
+    from kist.transfer.stored import StorageRemote  # a folder needs none of it
+
+    most = jobs or remote.integer("jobs")
+    return StorageRemote(storage, index=repository.index, jobs=most, limiter=repository.limiter)
+
+
+def _is_shared(repository: Repository, remote: RemoteSettings) -> bool:
+    return repository.settings.shared_group or remote.text("shared") == "group"
+
+
+def open_storage_of(repository: Repository, remote: RemoteSettings) -> Storage:
+    """Returns the storage at a remote's address, a folder included."""
+    if remote.scheme == "local":
+        from kist.remotes.folder import FolderStorage  # loose folders need none of it
+
+        return FolderStorage(
+            remote.name, remote.url, remote.location, shared_group=_is_shared(repository, remote)
+        )
+    from kist.remotes.storage import Place  # a folder needs none of it
+    from kist.remotes.table import open_storage
+
+    options = {option: remote.text(option) or "" for option in remote.options}
+    if remote.scheme == "s3" and "profile" in options:
+        own = unguarded_profile(options.pop("profile"))
+        options |= {"profile": own} if own else {}
+    place = Place(remote.name, remote.location, remote.scheme, options, repository.environ, repository.ask)
+    return open_storage(place)
+
+
+_GUARD = "kist-packed"
+
+
+def guarded_profile(profile: str | None) -> str:
+    """Returns a profile that no other program finds: so DVC stops before it writes into a packed place at S3."""
+    if profile is None or profile == _GUARD or profile.startswith(f"{_GUARD}/"):
+        return profile or _GUARD
+    return f"{_GUARD}/{profile}"
+
+
+def unguarded_profile(profile: str) -> str:
+    """Returns the profile that is meant; "" for none."""
+    return (
+        profile.removeprefix(_GUARD).removeprefix("/")
+        if profile.split("/", maxsplit=1)[0] == _GUARD
+        else profile
+    )
+
+
+def open_packed(
+    repository: Repository, storage: Storage, marker: Marker, *, jobs: int | None = None
+) -> PackedRemote:
+    """Returns the packed layout at a place."""
+    from kist.transfer.packed import PackedRemote  # loose remotes need none of it
+
+    folder = os.path.join(repository.dvc_dir, "tmp", "kist", "packed")
+    return PackedRemote(
+        storage, marker, index=repository.index, folder=folder, jobs=jobs, limiter=repository.limiter
+    )
+
+
+def _marker_of(repository: Repository, storage: Storage, *, writes: bool) -> Marker | None:
+    """Returns the marker of a packed place at a service; that it has none is believed for an hour by who only reads."""
+    if not storage.abilities.lists:
+        return None
+    space = "layout"
+    row = repository.index.folder(space, storage.url)
+    is_known = row is not None and row.names.isdigit() and 0 <= time.time() - int(row.names) < _LAYOUT_S
+    if is_known and not writes:
+        return None
+    from kist.remotes.storage import StoragePermissionError  # a folder needs none of it
+    from kist.transfer.packed import read_marker
+
+    try:
+        marker = read_marker(storage)
+    except StoragePermissionError:
+        return None  # who may not read that may be allowed to read objects
+    if marker is None:
+        repository.index.save(space, [(storage.url, FolderRow(str(int(time.time())), b"", b""))])
+    else:
+        repository.index.save(space, (), gone=[storage.url])
+    return marker
 
 
 def can_list(remote: Remote) -> bool:
     """Says whether a remote can tell what it holds."""
-    if isinstance(remote, FolderRemote):
-        return True
-    from kist.transfer.stored import StorageRemote  # a folder needs none of it
+    return isinstance(remote, FolderRemote) or bool(remote.storage.abilities.lists)  # type: ignore[attr-defined]
 
-    return isinstance(remote, StorageRemote) and remote.storage.abilities.lists
+
+def is_packed(remote: Remote) -> TypeGuard[PackedRemote]:
+    """Says whether a remote has the packed layout."""
+    return hasattr(remote, "marker")
 
 
 def wanted_outputs(
@@ -271,7 +374,7 @@ def transfer(
                 for algorithm, needs in by_algorithm.items() if is_detailed else ():
                     objects += _outcomes(needs, repository.store_for(algorithm), None, None, is_push=False)
                 continue
-        target, note = open_remote(repository, name, jobs=jobs)
+        target, note = open_remote(repository, name, jobs=jobs, writes=is_push)
         notes += [note] if note else []
         names.append(target.name)
         if is_push:

@@ -101,7 +101,7 @@ class LooseStore(NamedTuple):
         """Returns the two-digit folders that exist, sorted."""
         try:
             names = os.listdir(self.root)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(name for name in names if len(name) == 2 and set(name) <= _HEX)
 

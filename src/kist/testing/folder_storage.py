@@ -1,23 +1,21 @@
 """A storage that is a folder, for tests of the engine: any ability can be taken away, any call can be made to fail.
 
-Not here: a backend for users (that is `remotes.local`, which copies without requests).
+Not here: the backend for users (`remotes.folder`), which this one counts, and teaches to write in parts.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kist.base import atomic
-from kist.remotes.storage import Abilities, Body, Item, StorageMissingError, Upload
+from kist.remotes import folder
+from kist.remotes.storage import Abilities, Body, Item, Upload
 
-BLOCK = 1 << 16
 
-
-class FolderStorage:
+class FolderStorage(folder.FolderStorage):
     """Keeps each value in a file, and counts the calls.
 
     Attributes:
@@ -26,10 +24,8 @@ class FolderStorage:
     """
 
     def __init__(self, path: str, abilities: Abilities | None = None) -> None:
-        self.name = "store"
-        self.url = f"test://{path}"
-        self.path = path
-        self.abilities = abilities or Abilities(parts=True, part_bytes=1 << 16, resumes=True, deletes=100)
+        able = abilities or Abilities(parts=True, part_bytes=1 << 16, resumes=True, deletes=100)
+        super().__init__("store", f"test://{path}", path, durable=False, abilities=able)
         self.calls: Counter[str] = Counter()
         self.fault: Callable[[str, str], None] = lambda name, key: None
 
@@ -40,48 +36,23 @@ class FolderStorage:
 
     def head(self, key: str) -> Item | None:
         """As of Storage."""
-        return self._item(key, self._begin("head", key))
-
-    def _item(self, key: str, path: str) -> Item | None:
-        try:
-            found = os.stat(path)
-        except FileNotFoundError:
-            return None
-        if not stat.S_ISREG(found.st_mode):
-            return None
-        return Item(key, found.st_size, tag=str(found.st_mtime_ns), modified_s=found.st_mtime)
+        self._begin("head", key)
+        return super().head(key)
 
     def list(self, prefix: str) -> Iterator[Item]:
         """As of Storage."""
-        top = self._begin("list", prefix)
-        for folder, _, names in os.walk(top):
-            for name in names:
-                path = os.path.join(folder, name)
-                item = self._item(os.path.relpath(path, self.path).replace(os.sep, "/"), path)
-                if item is not None and not item.key.startswith("parts/"):
-                    yield item
+        self._begin("list", prefix)
+        return (item for item in super().list(prefix) if not item.key.startswith("parts/"))
 
     def read(self, key: str, *, first: int = 0, size: int | None = None) -> Iterator[bytes]:
         """As of Storage."""
-        path = self._begin("read", key)
-        try:
-            with open(path, "rb") as stream:
-                stream.seek(first)
-                left = size if size is not None else os.fstat(stream.fileno()).st_size - first
-                while left > 0 and (block := stream.read(min(BLOCK, left))):
-                    left -= len(block)
-                    yield block
-        except FileNotFoundError as error:
-            raise StorageMissingError(f"cannot read '{key}': it is not there") from error
+        self._begin("read", key)
+        return super().read(key, first=first, size=size)
 
     def write(self, key: str, body: Body) -> Item:
         """As of Storage."""
-        path = self._begin("write", key)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        atomic.write_file(path, b"".join(body.open()), durable=False)
-        item = self._item(key, path)
-        assert item is not None
-        return item
+        self._begin("write", key)
+        return super().write(key, body)
 
     def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
         """As of Storage."""
@@ -127,8 +98,7 @@ class FolderStorage:
     def delete(self, keys: Sequence[str]) -> None:
         """As of Storage."""
         self._begin("delete", keys[0])
-        for key in keys:
-            atomic.remove_quietly(os.path.join(self.path, key))
+        super().delete(keys)
 
     def close(self) -> None:
         """As of Storage."""

@@ -300,7 +300,7 @@ class StorageRemote:
         except FileNotFoundError:
             return "missing"
         digest = hashlib.md5(data, usedforsecurity=False).digest()
-        if not _fits(oid, digest, path, source.algorithm):
+        if not fits(oid, digest, path, source.algorithm):
             return "corrupt"
         body = Body.of(data, md5=digest)
         key = key_of(oid, source.algorithm)
@@ -356,7 +356,7 @@ class StorageRemote:
             shown.advance(0, len(part[2]))
 
         self._lanes().run(put, parts(), done)
-        if not _fits(oid, digest.digest(), path, source.algorithm):
+        if not fits(oid, digest.digest(), path, source.algorithm):
             self.storage.abort(upload)
             self._forget_upload(key, source.algorithm)
             return "corrupt"
@@ -407,7 +407,7 @@ class StorageRemote:
                         engine, asked[start : start + _PUBLISH_EVERY], target, staging, outcome, shown
                     )
                     total += sum(done.values())
-                    _publish(done, target, staging, outcome)
+                    publish(done, target, staging, outcome)
         finally:
             remove_staging(staging)
         return outcome._replace(size_bytes=total)
@@ -487,7 +487,7 @@ class StorageRemote:
             os.fchmod(descriptor, OBJECT_MODE)  # whatever the umask: a shared cache is for others too
         finally:
             os.close(descriptor)
-        if not _fits(oid, digest.digest(), path, algorithm):
+        if not fits(oid, digest.digest(), path, algorithm):
             os.unlink(path)
             return "corrupt", size
         return "copied", size
@@ -511,7 +511,7 @@ class StorageRemote:
                 return "missing"
             finally:
                 ranges.close()
-            if ranges.digest() is not None and _fits(oid, ranges.digest() or b"", partial, target.algorithm):
+            if ranges.digest() is not None and fits(oid, ranges.digest() or b"", partial, target.algorithm):
                 os.chmod(partial, OBJECT_MODE)
                 os.replace(partial, path)
                 ranges.forget()
@@ -777,7 +777,8 @@ def _note(outcome: CopyOutcome, oid: str, state: str) -> None:
     {"copied": outcome.copied, "missing": outcome.missing, "corrupt": outcome.corrupt}[state].append(oid)
 
 
-def _fits(oid: str, digest: bytes, path: str, algorithm: str) -> bool:
+def fits(oid: str, digest: bytes, path: str, algorithm: str) -> bool:
+    """Says whether the file at `path`, whose md5 is `digest`, is the object."""
     if digest.hex() == oid[:32]:
         return True
     if algorithm == MD5 or oid.endswith(".dir"):
@@ -814,12 +815,12 @@ def _blocks(path: str, oid: str, algorithm: str, engine: Engine, shown: Phase) -
                 yield previous
             previous = block
         # The last block is kept back until the whole is known to be right: a body that ends early is not published.
-        if not _fits(oid, digest.digest(), path, algorithm):
+        if not fits(oid, digest.digest(), path, algorithm):
             raise _Corrupt
         yield previous
 
 
-def _publish(done: dict[str, int], target: LooseStore, staging: str, outcome: CopyOutcome) -> None:
+def publish(done: dict[str, int], target: LooseStore, staging: str, outcome: CopyOutcome) -> None:
     """Makes what arrived durable and gives it its names."""
     if not done:
         return

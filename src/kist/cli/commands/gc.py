@@ -48,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-c", "--cloud", action="store_true", help="Also clean up the remote.")
     parser.add_argument("-r", "--remote", metavar="NAME", help="The remote; default: core.remote.")
+    parser.add_argument(
+        "--repack",
+        action="store_true",
+        help="With -c: also rewrite sparse packs of a packed remote, and join small ones.",
+    )
     parser.add_argument("--skip-failed", action="store_true", help="Leave out what cannot be read.")
     parser.add_argument("-f", "--force", action="store_true", help="Do not ask.")
     parser.add_argument(
@@ -99,6 +104,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         not_in_remote=args.not_in_remote,
         skip_failed=args.skip_failed,
         dry=args.dry,
+        repack=args.repack,
         projects=None if args.projects is None else tuple(args.projects),
         grace_s=GRACE_S if args.grace is None else args.grace * 60,
     )
@@ -116,6 +122,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return console.confirm("Remove these objects?")
 
     done = collect_garbage(repository, options, show=show, ask=None if args.force else ask)
+    for note in repository.take_notes():
+        console.note(note)
     if done is None:
         console.error("nothing was removed: this needs a yes on a terminal, or --force")
         return 1

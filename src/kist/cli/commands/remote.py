@@ -20,6 +20,8 @@ DATA_COMMANDS = {
     "ls": "Show what a remote holds, by the names of the data.",
     "check": "Try what a remote is needed for: list, write, read, delete.",
     "copy": "Bring the project's data from one remote to another.",
+    "init": "Prepare an empty place in the packed layout.",
+    "convert": "Turn a remote into the packed layout, or back.",
 }
 """Subcommands that look into remotes; the others change the configuration."""
 
@@ -99,6 +101,25 @@ def add_data_arguments(parsers: dict[str, argparse.ArgumentParser]) -> None:
     )
     add_limit(copy)
     copy.add_argument("--json", action="store_true", help="Print what was copied as JSON.")
+
+    convert = parsers["convert"]
+    convert.add_argument("name", nargs="?", help="Name of the remote; default: core.remote.")
+    layout = convert.add_mutually_exclusive_group(required=True)
+    layout.add_argument("--packed", action="store_true", help="Into chunks in packs.")
+    layout.add_argument("--loose", action="store_true", help="Into a file an object, which DVC reads, too.")
+    convert.add_argument(
+        "-j", "--jobs", type=number_above_0, metavar="N", help="How many processes or requests at once."
+    )
+    convert.add_argument("--json", action="store_true", help="Print what was converted as JSON.")
+
+    init = parsers["init"]
+    init.add_argument("name", nargs="?", help="Name of the remote; default: core.remote.")
+    init.add_argument(
+        "--packed",
+        action="store_true",
+        required=True,
+        help="Chunks in packs: fast for many small files, and for large ones that change a little; not for DVC.",
+    )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
