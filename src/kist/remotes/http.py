@@ -21,7 +21,7 @@ from kist.remotes.storage import (
     StorageRefusedError,
     Upload,
 )
-from kist.remotes.web import HttpClient, without_secrets
+from kist.remotes.web import HttpClient, login_of, without_secrets
 
 
 class HttpOptionsError(ConfigError):
@@ -47,8 +47,8 @@ class HttpStorage:
         self.abilities = Abilities(lists=False, deletes=0)
         self._method = (place.options.get("method") or "POST").upper()
         sent = credentials(place)
-        self._client = HttpClient(place, headers=lambda: sent)
-        self._base = place.url.rstrip("/")
+        self._base = without_secrets(place.url).rstrip("/")
+        self._client = HttpClient(place._replace(url=self._base), headers=lambda: sent)
 
     def _address(self, key: str) -> str:
         return f"{self._base}/{urllib.parse.quote(key)}" if key else self._base
@@ -113,21 +113,21 @@ def credentials(place: Place) -> dict[str, str]:
     """
     options = place.options
     kind = (options.get("auth") or "").lower()
+    own_user, own_password = login_of(place.url)
     if not kind:
-        return {}
-    password = options.get("password")
+        return _basic(own_user, own_password) if own_user and own_password is not None else {}
+    password = options.get("password") or own_password
     if password is None and place.flag("ask_password"):
         password = _asked(place)
     if kind == "basic":
-        user = options.get("user")
+        user = options.get("user") or own_user
         if user is None or password is None:
             lacking = "user" if user is None else "password"
             raise HttpOptionsError(
                 f"cannot use remote '{place.name}': 'auth' is 'basic', and there is no '{lacking}'",
                 hint=shell_line("kist", "remote", "modify", "--local", place.name, lacking, lacking.upper()),
             )
-        token = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
-        return {"Authorization": f"Basic {token}"}
+        return _basic(user, password)
     if kind == "custom":
         header = options.get("custom_auth_header")
         if header is None or password is None:
@@ -141,6 +141,11 @@ def credentials(place: Place) -> dict[str, str]:
         f"cannot use remote '{place.name}': 'auth' is '{kind}', and 'basic' and 'custom' are known",
         hint=shell_line("kist", "remote", "modify", place.name, "auth", "basic"),
     )
+
+
+def _basic(user: str, password: str) -> dict[str, str]:
+    token = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+    return {"Authorization": f"Basic {token}"}
 
 
 def _asked(place: Place) -> str | None:

@@ -13,6 +13,7 @@ from kist.base.shell import shell_line
 from kist.remotes.storage import (
     Body,
     Place,
+    SecretInAddressError,
     StorageAuthError,
     StorageFailedError,
     StorageMissingError,
@@ -31,9 +32,28 @@ _REDIRECTS = 5
 
 
 def without_secrets(url: str) -> str:
-    """Returns an address without the user and password that it may hold."""
+    """Returns an address without the user, password, signature and session that it may hold."""
     parts = urllib.parse.urlsplit(url)
-    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return urllib.parse.urlunsplit(
+        parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
+    )
+
+
+def login_of(url: str) -> tuple[str | None, str | None]:
+    """Returns the user and password that an address holds."""
+    parts = urllib.parse.urlsplit(url)
+    user, password = parts.username, parts.password
+    return urllib.parse.unquote(user) if user else None, urllib.parse.unquote(password) if password else None
+
+
+def refuse_login(place: Place) -> None:
+    """Raises SecretInAddressError for an address with a user or password: buckets have none."""
+    login, at, _ = urllib.parse.urlsplit(place.url).netloc.rpartition("@")
+    if at and ":" in login:
+        raise SecretInAddressError(
+            f"cannot use remote '{place.name}': its address holds a key, and buckets are not opened that way",
+            hint=shell_line("kist", "remote", "modify", place.name, "url", f"{place.scheme}://BUCKET/FOLDER"),
+        )
 
 
 class HttpClient:
