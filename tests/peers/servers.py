@@ -161,6 +161,30 @@ def apache_dav(folder: Path) -> Iterator[str]:
         yield f"webdav://127.0.0.1:{port}"
 
 
+@contextlib.contextmanager
+def nginx(folder: Path, *, user: str, password: str) -> Iterator[str]:
+    """Runs nginx with PUT (its dav module) and Basic; yields its address."""
+    binary = system_program("nginx")
+    port = free_port()
+    (folder / "share").mkdir(parents=True)
+    (folder / "users").write_text(f"{user}:{{PLAIN}}{password}\n")
+    config = folder / "nginx.conf"
+    paths = "".join(
+        f"{name}_temp_path {folder}/{name};\n"
+        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    as_user = "user root;\n" if os.geteuid() == 0 else ""
+    config.write_text(
+        f"{as_user}daemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log;\n"
+        f"events {{ worker_connections 512; }}\nhttp {{\naccess_log off;\n{paths}client_max_body_size 0;\n"
+        f"server {{\nlisten 127.0.0.1:{port};\nroot {folder}/share;\nlocation / {{\n"
+        f"dav_methods PUT;\ncreate_full_put_path on;\nauth_basic data;\nauth_basic_user_file {folder}/users;\n}}\n}}\n}}\n"
+    )
+    argv = [binary, "-c", str(config), "-e", str(folder / "error.log")]
+    with running(argv, log=folder / "nginx.log", is_ready=lambda: listens(port)):
+        yield f"http://127.0.0.1:{port}"
+
+
 class S3Peer(NamedTuple):
     """A running S3 service: its address, the keys that it takes, and how to make a bucket."""
 

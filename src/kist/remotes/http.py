@@ -18,6 +18,7 @@ from kist.remotes.storage import (
     Item,
     Place,
     StorageAuthError,
+    StorageMissingError,
     StorageRefusedError,
     Upload,
 )
@@ -55,12 +56,16 @@ class HttpStorage:
 
     def head(self, key: str) -> Item | None:
         """As of Storage."""
-        answer = self._client.ask("HEAD", self._address(key), accepted=(404, 405, 410, 501))
+        address = self._address(key)
+        answer = self._client.ask("HEAD", address, accepted=(403, 404, 405, 410, 501))
         if answer.status in (405, 501):  # a server that knows GET alone, as DVC needs it
-            answer = self._client.ask("GET", self._address(key), accepted=(404, 410))
+            answer = self._client.ask("GET", address, accepted=(403, 404, 410))
             answer.release()
-        if answer.status in (404, 410):
+        # A server sends to the same address with "/" at its end for a folder, and may then refuse to list it.
+        if answer.status in (404, 410) or _path(answer.url) == f"{_path(address)}/":
             return None
+        if answer.status == 403:
+            raise self._client.refusal(answer, "HEAD")
         return Item(key, answer.length(), tag=answer.headers.get("ETag"))
 
     def list(self, prefix: str) -> Iterator[Item]:
@@ -79,7 +84,15 @@ class HttpStorage:
     def write(self, key: str, body: Body) -> Item:
         """As of Storage: the server sees to it that a body that breaks off does not become visible."""
         headers = {"Content-Type": "application/octet-stream"}
-        self._client.ask(self._method, self._address(key), headers=headers, body=body).release()
+        try:
+            self._client.ask(self._method, self._address(key), headers=headers, body=body).release()
+        except StorageMissingError as error:
+            # nginx answers so to a POST where nothing is yet.
+            other = "PUT" if self._method == "POST" else "POST"
+            raise StorageRefusedError(
+                f"cannot write '{key}' to remote '{self.name}': the server does not take {self._method} there (404)",
+                hint=shell_line("kist", "remote", "modify", self.name, "method", other),
+            ) from error
         return Item(key, body.size)
 
     def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
@@ -104,6 +117,10 @@ class HttpStorage:
     def close(self) -> None:
         """Ends connections."""
         self._client.close()
+
+
+def _path(url: str) -> str:
+    return urllib.parse.unquote(urllib.parse.urlsplit(url).path)
 
 
 def credentials(place: Place) -> dict[str, str]:

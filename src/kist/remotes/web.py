@@ -123,7 +123,7 @@ class HttpClient:
                 if method == "HEAD":
                     answer.release()
                 return answer
-            raise self._refused(answer, method, url)
+            raise self.refusal(answer, method)
         raise StorageFailedError(f"cannot use remote '{self.name}': more than {_REDIRECTS} redirects")
 
     def _ask_once(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> Answer:
@@ -159,15 +159,16 @@ class HttpClient:
             raise StorageRefusedError(f"cannot use '{without_secrets(url)}' as an address") from error
         except urllib3.exceptions.HTTPError as error:
             raise self._broken(error) from error
-        return Answer(response, self)
+        return Answer(response, self, url)
 
     def _broken(self, error: Exception) -> StorageFailedError:
         return StorageFailedError(f"cannot use remote '{self.name}': the connection broke ({_cause(error)})")
 
-    def _refused(self, answer: Answer, method: str, url: str) -> Exception:
+    def refusal(self, answer: Answer, method: str) -> Exception:
+        """Returns our error for an answer, by its status."""
         status = answer.status
         answer.release()
-        shown = without_secrets(url)
+        shown = without_secrets(answer.url)
         if status in (404, 410):
             return StorageMissingError(f"cannot read '{shown}' of remote '{self.name}': it is not there")
         if status in (401, 407):
@@ -203,9 +204,10 @@ class HttpClient:
 
 
 class Answer:
-    """What a server answered."""
+    """What a server answered; `url` is where, after redirects."""
 
-    def __init__(self, response: Any, client: HttpClient) -> None:
+    def __init__(self, response: Any, client: HttpClient, url: str) -> None:
+        self.url = url
         self.status: int = response.status
         self.headers: Mapping[str, str] = response.headers
         self._response = response
