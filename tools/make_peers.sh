@@ -31,7 +31,8 @@ if [[ ${1:-} != dvc ]]; then
         touch "$home/azurite-3/.ready"
     fi
     packages=()
-    for pair in sshd:openssh-server apache2:apache2 npm:npm man:man-db mandoc:mandoc ruby:ruby; do
+    for pair in sshd:openssh-server apache2:apache2 nginx:nginx npm:npm man:man-db mandoc:mandoc ruby:ruby \
+        radosgw:radosgw ceph-mon:ceph-mon ceph-osd:ceph-osd ceph:ceph-common; do
         PATH="$PATH:/usr/sbin" command -v "${pair%%:*}" >/dev/null || packages+=("${pair##*:}")
     done
     if [[ ${#packages[@]} -gt 0 && $(id -u) == 0 ]] && command -v apt-get >/dev/null; then

@@ -233,3 +233,43 @@ def test_outside_a_repository_only_the_other_levels_work(empty: Project, tmp_pat
     assert empty.kist("remote", "list", cwd="../elsewhere").out == ""
     empty.kist("remote", "add", "--global", "x", "../st", cwd="../elsewhere")
     assert empty.kist("remote", "list", "--global").out == f"x       {tmp_path}/st\n"
+
+
+ADDRESS, SHARED = "https://ada:p@ssw0rd@host/x", "https://ada@host/x"
+
+
+def test_a_password_in_an_address_goes_to_the_local_file(empty: Project) -> None:
+    answer = empty.kist("remote", "add", "r", ADDRESS)
+    assert answer.err == (
+        "The password in the address of remote 'r' is kept in '.dvc/config.local', which is not shared;"
+        " --project would share it.\n"
+    )
+    assert empty.read(".dvc/config") == f"['remote \"r\"']\n    url = {SHARED}\n"
+    assert empty.read(".dvc/config.local") == f"['remote \"r\"']\n    url = {ADDRESS}\n"
+    empty.kist("remote", "add", "--default", ADDRESS)
+    empty.kist("remote", "modify", "r", "url", ADDRESS.replace("/x", "/y"))
+    assert "p@ss" not in empty.read(".dvc/config") and f"{SHARED[:-2]}/y" in empty.read(".dvc/config")
+    assert empty.read(".dvc/config.local").count("p@ss") == 2
+    answer = empty.kist("remote", "modify", "r", "url", "https://elsewhere/x")
+    assert "another address of remote 'r' is in '.dvc/config.local', and has precedence" in answer.err
+    assert "hint: kist remote modify --local r url --unset" in answer.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["remote", "add", "--project", "r", ADDRESS],
+        ["remote", "modify", "--project", "q", "url", ADDRESS],
+        ["config", "remote.q.url", ADDRESS],
+    ],
+)
+def test_a_password_in_an_address_that_is_to_be_shared_is_warned_of(empty: Project, words: list[str]) -> None:
+    empty.kist("remote", "add", "q", "https://host/x")
+    answer = empty.kist(*words)
+    assert "' is in '.dvc/config' now, which Git shares" in answer.err and "p@ss" not in answer.err
+    assert ADDRESS in empty.read(".dvc/config")
+
+
+def test_an_address_with_a_user_alone_is_shared_as_it_is(empty: Project) -> None:
+    assert empty.kist("remote", "add", "r", "ssh://ann@host:22/x") == (0, "", "")
+    assert "ssh://ann@host:22/x" in empty.read(".dvc/config")

@@ -20,6 +20,7 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -161,6 +162,30 @@ def apache_dav(folder: Path) -> Iterator[str]:
         yield f"webdav://127.0.0.1:{port}"
 
 
+@contextlib.contextmanager
+def nginx(folder: Path, *, user: str, password: str) -> Iterator[str]:
+    """Runs nginx with PUT (its dav module) and Basic; yields its address."""
+    binary = system_program("nginx")
+    port = free_port()
+    (folder / "share").mkdir(parents=True)
+    (folder / "users").write_text(f"{user}:{{PLAIN}}{password}\n")
+    config = folder / "nginx.conf"
+    paths = "".join(
+        f"{name}_temp_path {folder}/{name};\n"
+        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    as_user = "user root;\n" if os.geteuid() == 0 else ""
+    config.write_text(
+        f"{as_user}daemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log;\n"
+        f"events {{ worker_connections 512; }}\nhttp {{\naccess_log off;\n{paths}client_max_body_size 0;\n"
+        f"server {{\nlisten 127.0.0.1:{port};\nroot {folder}/share;\nlocation / {{\n"
+        f"dav_methods PUT;\ncreate_full_put_path on;\nauth_basic data;\nauth_basic_user_file {folder}/users;\n}}\n}}\n}}\n"
+    )
+    argv = [binary, "-c", str(config), "-e", str(folder / "error.log")]
+    with running(argv, log=folder / "nginx.log", is_ready=lambda: listens(port)):
+        yield f"http://127.0.0.1:{port}"
+
+
 class S3Peer(NamedTuple):
     """A running S3 service: its address, the keys that it takes, and how to make a bucket."""
 
@@ -241,6 +266,101 @@ def _ports_with_space(count: int) -> list[int]:
                 ):
                     found.append(low)
     return found
+
+
+_CEPH = """[global]
+fsid={fsid}
+mon_host=v1:127.0.0.1:{port}
+mon_initial_members=a
+auth_cluster_required=none
+auth_service_required=none
+auth_client_required=none
+ms_bind_msgr2=false
+public_addr=127.0.0.1
+cluster_addr=127.0.0.1
+osd_pool_default_size=1
+osd_pool_default_min_size=1
+osd_pool_default_pg_num=1
+osd_pool_default_pg_autoscale_mode=off
+mon_allow_pool_size_one=true
+osd_crush_chooseleaf_type=0
+osd_objectstore=memstore
+memstore_device_bytes=2147483648
+mon_data={folder}/mon
+osd_data={folder}/osd
+run_dir={folder}
+log_file={folder}/$name.log
+admin_socket={folder}/$name.$pid.asok
+pid_file={folder}/$name.$pid.pid
+[client.rgw]
+rgw_data={folder}/rgw
+rgw_frontends=beast endpoint=127.0.0.1:{s3_port}
+"""
+
+
+@contextlib.contextmanager
+def radosgw(folder: Path) -> Iterator[S3Peer]:
+    """Runs Ceph's S3 service on a cluster of one monitor and one store in memory; ready in some 20 s."""
+    key_id, secret, port, s3_port = "kist-key-id", "kist/secret+key", free_port(), free_port()
+    fsid, osd = str(uuid.uuid4()), str(uuid.uuid4())
+    conf = folder / "ceph.conf"
+    conf.write_text(_CEPH.format(fsid=fsid, port=port, s3_port=s3_port, folder=folder))
+    for name in ("mon", "osd", "rgw"):
+        (folder / name).mkdir()
+
+    def once(name: str, *words: str) -> bool:
+        done = subprocess.run(
+            [system_program(name), "-c", str(conf), *words], capture_output=True, cwd=folder, check=False
+        )
+        return done.returncode == 0
+
+    def run(name: str, *words: str) -> contextlib.AbstractContextManager[object]:
+        argv = [system_program(name), "-c", str(conf), *words]
+        return running(argv, log=folder / f"{name}.out", is_ready=lambda: True)
+
+    maker = [system_program("monmaptool"), "--create", "--clobber", "--addv", "a", f"[v1:127.0.0.1:{port}]"]
+    subprocess.run([*maker, "--fsid", fsid, str(folder / "monmap")], capture_output=True, check=True)
+    assert once("ceph-mon", "--mkfs", "-i", "a", "--monmap", str(folder / "monmap"))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(run("ceph-mon", "-f", "-i", "a"))
+        assert once("ceph", "--connect-timeout", "30", "osd", "new", osd)
+        assert once("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
+        stack.enter_context(_ceph_osd(folder, conf))
+        stack.enter_context(run("radosgw", "-n", "client.rgw", "-f"))
+        words = ["--uid=k", "--display-name=k", f"--access-key={key_id}", f"--secret-key={secret}"]
+        assert once("radosgw-admin", "-n", "client.rgw", "user", "create", *words)
+        _wait_for(lambda: listens(s3_port))
+        yield S3Peer(f"http://127.0.0.1:{s3_port}", key_id, secret)
+
+
+@contextlib.contextmanager
+def _ceph_osd(folder: Path, conf: Path) -> Iterator[None]:
+    """Runs the store; Ceph 16's gives up when the monitor is not ready for it yet, so it is started again."""
+    argv = [system_program("ceph-osd"), "-c", str(conf), "-f", "-i", "0"]
+    with open(folder / "ceph-osd.out", "wb") as output:
+        process = subprocess.Popen(argv, stdout=output, stderr=output, start_new_session=True)
+
+        def is_up() -> bool:
+            nonlocal process
+            if process.poll() is not None:
+                process = subprocess.Popen(argv, stdout=output, stderr=output, start_new_session=True)
+            asked = [system_program("ceph"), "-c", str(conf), "--connect-timeout", "30", "osd", "stat"]
+            return b" 1 up" in subprocess.run(asked, capture_output=True, check=False).stdout
+
+        try:
+            _wait_for(is_up)
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(is_ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not is_ready():
+        if time.monotonic() > deadline:
+            pytest.fail("a server did not become ready")
+        time.sleep(0.1)
 
 
 def make_bucket(peer: S3Peer, name: str) -> None:

@@ -88,7 +88,7 @@ def report_transfer(
         context.console.data_json({f"{verb}ed": result.moved, "bytes": result.size_bytes, "failed": failed})
     elif result.moved:
         context.console.info(f"{counted(result.moved)} {verb}ed")
-    elif not result.failed:
+    elif not result.failed and not result.absent:
         context.console.info("Everything is up to date.")
     report_failures(repository, result, verb)
 
@@ -114,6 +114,10 @@ def print_objects(context: Context, repository: Repository, result: TransferResu
 def report_failures(repository: Repository, result: TransferResult, verb: str) -> None:
     """Raises one error for all objects that could not be transferred (rule R10)."""
     if not result.failed:
+        if result.absent:
+            from kist.repo.absent import absence
+
+            raise absence(repository, result.absent, verb)
         return
     corrupt = [failure for failure in result.failed if failure[2] == "corrupt"]
     failed = corrupt or result.failed

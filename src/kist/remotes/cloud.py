@@ -26,6 +26,7 @@ from kist.remotes.storage import (
     StorageUnreachableError,
     Upload,
 )
+from kist.remotes.web import refuse_login
 
 TIMEOUT_S = 30.0
 _WHOLE_BYTES = 16 << 20
@@ -53,6 +54,7 @@ class CloudStorage:
 
     def __init__(self, place: Place, *, bucket: str, folder: str, abilities: Abilities) -> None:
         self.name = place.name
+        refuse_login(place)
         self.url = place.url
         self.bucket = bucket
         self.folder = folder.strip("/")

@@ -27,7 +27,7 @@ from kist.remotes.storage import (
     StorageRefusedError,
     Upload,
 )
-from kist.remotes.web import Answer, HttpClient, origin
+from kist.remotes.web import Answer, HttpClient, origin, refuse_login
 
 _ADDRESS = "https://storage.googleapis.com"
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -50,6 +50,7 @@ class GsStorage:
 
     def __init__(self, place: Place) -> None:
         parts = urllib.parse.urlsplit(place.url)
+        refuse_login(place)
         self.name = place.name
         self.url = place.url
         self.bucket = parts.netloc

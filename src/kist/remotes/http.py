@@ -18,10 +18,11 @@ from kist.remotes.storage import (
     Item,
     Place,
     StorageAuthError,
+    StorageMissingError,
     StorageRefusedError,
     Upload,
 )
-from kist.remotes.web import HttpClient, without_secrets
+from kist.remotes.web import HttpClient, login_of, without_secrets
 
 
 class HttpOptionsError(ConfigError):
@@ -47,20 +48,24 @@ class HttpStorage:
         self.abilities = Abilities(lists=False, deletes=0)
         self._method = (place.options.get("method") or "POST").upper()
         sent = credentials(place)
-        self._client = HttpClient(place, headers=lambda: sent)
-        self._base = place.url.rstrip("/")
+        self._base = without_secrets(place.url).rstrip("/")
+        self._client = HttpClient(place._replace(url=self._base), headers=lambda: sent)
 
     def _address(self, key: str) -> str:
         return f"{self._base}/{urllib.parse.quote(key)}" if key else self._base
 
     def head(self, key: str) -> Item | None:
         """As of Storage."""
-        answer = self._client.ask("HEAD", self._address(key), accepted=(404, 405, 410, 501))
+        address = self._address(key)
+        answer = self._client.ask("HEAD", address, accepted=(403, 404, 405, 410, 501))
         if answer.status in (405, 501):  # a server that knows GET alone, as DVC needs it
-            answer = self._client.ask("GET", self._address(key), accepted=(404, 410))
+            answer = self._client.ask("GET", address, accepted=(403, 404, 410))
             answer.release()
-        if answer.status in (404, 410):
+        # A server sends to the same address with "/" at its end for a folder, and may then refuse to list it.
+        if answer.status in (404, 410) or _path(answer.url) == f"{_path(address)}/":
             return None
+        if answer.status == 403:
+            raise self._client.refusal(answer, "HEAD")
         return Item(key, answer.length(), tag=answer.headers.get("ETag"))
 
     def list(self, prefix: str) -> Iterator[Item]:
@@ -79,7 +84,15 @@ class HttpStorage:
     def write(self, key: str, body: Body) -> Item:
         """As of Storage: the server sees to it that a body that breaks off does not become visible."""
         headers = {"Content-Type": "application/octet-stream"}
-        self._client.ask(self._method, self._address(key), headers=headers, body=body).release()
+        try:
+            self._client.ask(self._method, self._address(key), headers=headers, body=body).release()
+        except StorageMissingError as error:
+            # nginx answers so to a POST where nothing is yet.
+            other = "PUT" if self._method == "POST" else "POST"
+            raise StorageRefusedError(
+                f"cannot write '{key}' to remote '{self.name}': the server does not take {self._method} there (404)",
+                hint=shell_line("kist", "remote", "modify", self.name, "method", other),
+            ) from error
         return Item(key, body.size)
 
     def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
@@ -106,6 +119,10 @@ class HttpStorage:
         self._client.close()
 
 
+def _path(url: str) -> str:
+    return urllib.parse.unquote(urllib.parse.urlsplit(url).path)
+
+
 def credentials(place: Place) -> dict[str, str]:
     """Returns the headers that say who asks, by the remote's options; asks the person for a password where they say so.
 
@@ -113,21 +130,21 @@ def credentials(place: Place) -> dict[str, str]:
     """
     options = place.options
     kind = (options.get("auth") or "").lower()
+    own_user, own_password = login_of(place.url)
     if not kind:
-        return {}
-    password = options.get("password")
+        return _basic(own_user, own_password) if own_user and own_password is not None else {}
+    password = options.get("password") or own_password
     if password is None and place.flag("ask_password"):
         password = _asked(place)
     if kind == "basic":
-        user = options.get("user")
+        user = options.get("user") or own_user
         if user is None or password is None:
             lacking = "user" if user is None else "password"
             raise HttpOptionsError(
                 f"cannot use remote '{place.name}': 'auth' is 'basic', and there is no '{lacking}'",
                 hint=shell_line("kist", "remote", "modify", "--local", place.name, lacking, lacking.upper()),
             )
-        token = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
-        return {"Authorization": f"Basic {token}"}
+        return _basic(user, password)
     if kind == "custom":
         header = options.get("custom_auth_header")
         if header is None or password is None:
@@ -141,6 +158,11 @@ def credentials(place: Place) -> dict[str, str]:
         f"cannot use remote '{place.name}': 'auth' is '{kind}', and 'basic' and 'custom' are known",
         hint=shell_line("kist", "remote", "modify", place.name, "auth", "basic"),
     )
+
+
+def _basic(user: str, password: str) -> dict[str, str]:
+    token = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+    return {"Authorization": f"Basic {token}"}
 
 
 def _asked(place: Place) -> str | None:

@@ -46,6 +46,12 @@ class StorageFailedError(NetworkError):
         self.retry_after_s = retry_after_s
 
 
+class SecretInAddressError(InputError):
+    """The address of a bucket holds a key, which belongs into the local configuration."""
+
+    code = "secret-in-address"
+
+
 class StorageMissingError(MissingError):
     """A key, bucket or base folder is not there."""
 

@@ -13,6 +13,7 @@ from kist.base.shell import shell_line
 from kist.remotes.storage import (
     Body,
     Place,
+    SecretInAddressError,
     StorageAuthError,
     StorageFailedError,
     StorageMissingError,
@@ -31,9 +32,28 @@ _REDIRECTS = 5
 
 
 def without_secrets(url: str) -> str:
-    """Returns an address without the user and password that it may hold."""
+    """Returns an address without the user, password, signature and session that it may hold."""
     parts = urllib.parse.urlsplit(url)
-    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return urllib.parse.urlunsplit(
+        parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
+    )
+
+
+def login_of(url: str) -> tuple[str | None, str | None]:
+    """Returns the user and password that an address holds."""
+    parts = urllib.parse.urlsplit(url)
+    user, password = parts.username, parts.password
+    return urllib.parse.unquote(user) if user else None, urllib.parse.unquote(password) if password else None
+
+
+def refuse_login(place: Place) -> None:
+    """Raises SecretInAddressError for an address with a user or password: buckets have none."""
+    login, at, _ = urllib.parse.urlsplit(place.url).netloc.rpartition("@")
+    if at and ":" in login:
+        raise SecretInAddressError(
+            f"cannot use remote '{place.name}': its address holds a key, and buckets are not opened that way",
+            hint=shell_line("kist", "remote", "modify", place.name, "url", f"{place.scheme}://BUCKET/FOLDER"),
+        )
 
 
 class HttpClient:
@@ -103,7 +123,7 @@ class HttpClient:
                 if method == "HEAD":
                     answer.release()
                 return answer
-            raise self._refused(answer, method, url)
+            raise self.refusal(answer, method)
         raise StorageFailedError(f"cannot use remote '{self.name}': more than {_REDIRECTS} redirects")
 
     def _ask_once(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> Answer:
@@ -139,15 +159,16 @@ class HttpClient:
             raise StorageRefusedError(f"cannot use '{without_secrets(url)}' as an address") from error
         except urllib3.exceptions.HTTPError as error:
             raise self._broken(error) from error
-        return Answer(response, self)
+        return Answer(response, self, url)
 
     def _broken(self, error: Exception) -> StorageFailedError:
         return StorageFailedError(f"cannot use remote '{self.name}': the connection broke ({_cause(error)})")
 
-    def _refused(self, answer: Answer, method: str, url: str) -> Exception:
+    def refusal(self, answer: Answer, method: str) -> Exception:
+        """Returns our error for an answer, by its status."""
         status = answer.status
         answer.release()
-        shown = without_secrets(url)
+        shown = without_secrets(answer.url)
         if status in (404, 410):
             return StorageMissingError(f"cannot read '{shown}' of remote '{self.name}': it is not there")
         if status in (401, 407):
@@ -183,9 +204,10 @@ class HttpClient:
 
 
 class Answer:
-    """What a server answered."""
+    """What a server answered; `url` is where, after redirects."""
 
-    def __init__(self, response: Any, client: HttpClient) -> None:
+    def __init__(self, response: Any, client: HttpClient, url: str) -> None:
+        self.url = url
         self.status: int = response.status
         self.headers: Mapping[str, str] = response.headers
         self._response = response

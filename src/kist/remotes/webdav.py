@@ -25,7 +25,7 @@ from kist.remotes.storage import (
     StorageRefusedError,
     Upload,
 )
-from kist.remotes.web import HttpClient, without_secrets
+from kist.remotes.web import HttpClient, login_of, without_secrets
 
 _PROPERTIES = (
     b'<?xml version="1.0" encoding="utf-8"?><d:propfind xmlns:d="DAV:"><d:prop>'
@@ -49,8 +49,12 @@ class WebdavStorage:
         scheme = "https" if place.scheme == "webdavs" else "http"
         parts = urllib.parse.urlsplit(place.url)
         path = urllib.parse.quote(urllib.parse.unquote(parts.path.rstrip("/")))
-        self._base = urllib.parse.urlunsplit(parts._replace(scheme=scheme, path=path))
+        own_user, own_password = login_of(place.url)
+        self._base = without_secrets(urllib.parse.urlunsplit(parts._replace(scheme=scheme, path=path)))
         options = dict(place.options)
+        for name, value in (("user", own_user), ("password", own_password)):
+            if value is not None:
+                options.setdefault(name, value)
         if "timeout" in options:
             options.setdefault("read_timeout", options["timeout"])
             options.setdefault("connect_timeout", options["timeout"])

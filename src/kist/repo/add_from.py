@@ -15,16 +15,27 @@ from kist.base import atomic
 from kist.base.shell import shell_line
 from kist.formats.manifest import render_manifest
 from kist.formats.records import MD5, Digest, Metafile, Output
+from kist.remotes.base import Remote
 from kist.remotes.local import FolderRemote
 from kist.repo.add import AddOptions, AddResult, CannotAddError, add
+from kist.repo.members import staging_path
 from kist.repo.metafiles import Changes
 from kist.repo.repository import OutsideRepositoryError
 from kist.repo.transfers import open_remote
 from kist.store import links
-from kist.store.ingest import FileChangedError, store_batches
-from kist.store.loose import sweep_staging
-from kist.store.statindex import StatIndex
-from kist.workspace.scan import refuse_specials, scan_directory, scan_file, unread_batches, with_stored
+from kist.store.ingest import FileChangedError, hash_batches, store_batches
+from kist.store.loose import LooseStore, remove_staging, sweep_staging
+from kist.store.statindex import DIGEST_SIZE, StatIndex
+from kist.transfer import plan
+from kist.workspace.scan import (
+    Snapshot,
+    refuse_specials,
+    scan_directory,
+    scan_file,
+    unread_batches,
+    with_columns,
+    with_stored,
+)
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
@@ -103,10 +114,8 @@ def _copy(source: str, target: str) -> None:
 def _to_remote(
     repository: Repository, origin: str, path: str, *, remote: str | None, jobs: int | None
 ) -> AddResult:
-    target, _ = open_remote(repository, remote)
-    assert isinstance(target, FolderRemote)
-    store = target.store(MD5)
-    sweep_staging(store.base, time.time())
+    target, note = open_remote(repository, remote, jobs=jobs)
+    repository.notes += [note] if note else []
     # Files from elsewhere are nothing to remember: an index that was never written.
     index = StatIndex(os.devnull + "/none")
     is_dir = os.path.isdir(origin)
@@ -117,29 +126,91 @@ def _to_remote(
     )
     assert found is not None
     refuse_specials(found)
-    batches, places = unread_batches(found)
-    stored = store_batches(
-        batches, store, link=links.COPY, workers=jobs or repository.workers, progress=repository.progress
-    )
-    if changed := [name for item in stored for name in item.changed]:
-        raise FileChangedError(
-            f"cannot store '{changed[0]}': it changes while it is read",
-            hint="wait until nothing writes to it, then try again",
-        )
-    snapshot = with_stored(found, places, stored)
-    with repository.lock():
-        output = Output(posixpath.basename(path), size=snapshot.size_bytes())
-        if is_dir:
-            data = render_manifest(snapshot.tree())
-            import hashlib  # for this one id
-
-            oid = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
-            store.write_small(oid, data)
-            output = output._replace(digest=Digest(MD5, oid), nfiles=snapshot.file_count())
+    workers = jobs or repository.workers
+    try:
+        if isinstance(target, FolderRemote):
+            snapshot, digest = _into_folder(repository, found, target, is_dir=is_dir, workers=workers)
         else:
-            is_executable = bool(os.stat(origin).st_mode & 0o100)
-            digest = Digest(MD5, snapshot.folders[""].digests.hex())
-            output = output._replace(digest=digest, isexec=is_executable)
+            snapshot, digest = _into_service(repository, found, target, is_dir=is_dir, workers=workers)
+    finally:
+        target.close()
+    with repository.lock():
+        output = Output(posixpath.basename(path), digest, size=snapshot.size_bytes())
+        if is_dir:
+            output = output._replace(nfiles=snapshot.file_count())
+        else:
+            output = output._replace(isexec=bool(os.stat(origin).st_mode & 0o100))
         changes = Changes(repository)
         changes.write_metafile(path + ".dvc", Metafile(outs=(output,)))
         return AddResult([path + ".dvc"], changes.finish())
+
+
+def _into_folder(
+    repository: Repository, found: Snapshot, target: FolderRemote, *, is_dir: bool, workers: int
+) -> tuple[Snapshot, Digest]:
+    """Stores files in a folder, read once; returns them with their ids, and the id of the whole."""
+    store = target.store(MD5)
+    sweep_staging(store.base, time.time())
+    batches, places = unread_batches(found)
+    stored = store_batches(batches, store, link=links.COPY, workers=workers, progress=repository.progress)
+    if changed := [name for item in stored for name in item.changed]:
+        raise _changed(changed[0])
+    snapshot = with_stored(found, places, stored)
+    digest, manifest = _whole(snapshot, is_dir=is_dir)
+    if is_dir:
+        store.write_small(digest.value, manifest)
+    return snapshot, digest
+
+
+def _into_service(
+    repository: Repository, found: Snapshot, target: Remote, *, is_dir: bool, workers: int
+) -> tuple[Snapshot, Digest]:
+    """Sends files to a service: hashed first, for the name of an object is its hash, and again on the way."""
+    batches, places = unread_batches(found)
+    columns = hash_batches(batches, workers=workers, progress=repository.progress) if batches else []
+    snapshot = with_columns(found, places, [(column, None) for column in columns])
+    digest, manifest = _whole(snapshot, is_dir=is_dir)
+    copies = LooseStore(staging_path(repository))
+    try:
+        files = _link_all(snapshot, copies)
+        if is_dir:
+            copies.write_small(digest.value, manifest)
+        need = plan.Need(snapshot.root, digest)
+        done = plan.push([need], copies, target, workers=workers, progress=repository.progress)
+    finally:
+        remove_staging(copies.base)
+    for _, oid, _ in done.failed:
+        raise _changed(files.get(oid, snapshot.root))
+    return snapshot, digest
+
+
+def _link_all(snapshot: Snapshot, copies: LooseStore) -> dict[str, str]:
+    """Makes a store of symbolic links to files, and returns id -> path; nothing is copied."""
+    files: dict[str, str] = {}
+    for folder, row in snapshot.folders.items():
+        names = row.names.split("\0") if row.names else []
+        for at, name in enumerate(names):
+            oid = row.digests[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE].hex()
+            files.setdefault(oid, "/".join(filter(None, (snapshot.root, folder, name))))
+    copies.make_prefixes({oid[:2] for oid in files})
+    for oid, path in files.items():
+        os.symlink(path, copies.path(oid))
+    return files
+
+
+def _whole(snapshot: Snapshot, *, is_dir: bool) -> tuple[Digest, bytes]:
+    """Returns the id of what was read, and a directory's manifest."""
+    if not is_dir:
+        return Digest(MD5, snapshot.folders[""].digests.hex()), b""
+    import hashlib  # for this one id
+
+    manifest = render_manifest(snapshot.tree())
+    oid = hashlib.md5(manifest, usedforsecurity=False).hexdigest() + ".dir"
+    return Digest(MD5, oid), manifest
+
+
+def _changed(name: str) -> FileChangedError:
+    return FileChangedError(
+        f"cannot store '{name}': it changes while it is read",
+        hint="wait until nothing writes to it, then try again",
+    )

@@ -16,6 +16,7 @@ from kist.errors import FormatError, KistError, MissingError, UnsavedError
 from kist.formats.manifest import Tree, TreeFolder, compare_manifests
 from kist.formats.records import LEGACY_MD5, MD5, Digest
 from kist.repo import halfway, placed
+from kist.repo.absent import absence, absent_parts
 from kist.repo.checkout_apply import Applied, FileTask, apply_directory, apply_files
 from kist.repo.collect import Out
 from kist.repo.data import Look, algorithm_of, current_tree, digest_of, look_at, readable_tree
@@ -81,6 +82,7 @@ class CheckoutResult(NamedTuple):
         missing: (path, object id) of files, or whole outputs, that the cache does not have.
         damaged: the same for objects that were found damaged; they were moved aside.
         refused: set where content would have been lost; then nothing was done.
+        absent: (path, tracked directory) of targets that neither their directory nor the workspace has.
     """
 
     changes: list[OutChange]
@@ -90,6 +92,7 @@ class CheckoutResult(NamedTuple):
     missing: list[tuple[str, str]]
     damaged: list[tuple[str, str]]
     refused: UnsavedFilesError | None = None
+    absent: Sequence[tuple[str, str]] = ()
 
     def error(self, repository: Repository, *, allow_missing: bool = False) -> KistError | None:
         """Returns what is to be reported when not everything could be done, or None."""
@@ -97,7 +100,7 @@ class CheckoutResult(NamedTuple):
             return self.refused
         gone = self.damaged if allow_missing else [*self.missing, *self.damaged]
         if not gone:
-            return None
+            return absence(repository, self.absent, "check out") if self.absent else None
         listed = _listed([repository.shown(path) for path, _ in gone])
         why = "missing from the cache" if gone != self.damaged else "damaged in the cache"
         if self.damaged and gone != self.damaged:
@@ -176,7 +179,9 @@ def checkout(repository: Repository, targets: Sequence[str], options: CheckoutOp
     with repository.lock():
         repository.sweep_now()
         items = select(repository, targets, with_deps=options.with_deps, recursive=options.recursive)
+        parts = [item for item in items if item.inner and not os.path.lexists(repository.abspath(item.path))]
         result = checkout_items(repository, items, options, is_everything=not targets)
+        result = result._replace(absent=absent_parts(repository, parts))
         if not targets and result.error(repository, allow_missing=options.allow_missing) is None:
             settle_journal(repository)
         return result

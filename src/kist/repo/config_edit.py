@@ -459,13 +459,23 @@ def option_key(name: str) -> tuple[SectionKey, str] | None:
     return SectionKey(head.lower()), option.lower()
 
 
+def without_password(url: str) -> str:
+    """Returns an address without the password that it may hold; the user stays."""
+    return _with_password(url, "")
+
+
 def masked(url: str) -> str:
-    """Returns an address for messages, without the password that it may hold."""
+    """Returns an address for messages, with stars for the password that it may hold."""
+    return _with_password(url, ":***")
+
+
+def _with_password(url: str, password: str) -> str:
     scheme, separator, rest = url.partition("://")
-    login, at, host = rest.partition("@")
-    if not separator or not at or "/" in login or ":" not in login:
+    netloc, slash, path = rest.partition("/")
+    login, at, host = netloc.rpartition("@")  # a password may hold "@" too
+    if not separator or not at or ":" not in login:
         return url
-    return f"{scheme}://{login.partition(':')[0]}:***@{host}"
+    return f"{scheme}://{login.partition(':')[0]}{password}@{host}{slash}{path}"
 
 
 def _default_of(data: bytes, file: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from kist.repo.absent import absent_parts
 from kist.repo.targets import Selected
 from kist.repo.transfers import Scope, TransferResult, transfer, wanted_outputs
 
@@ -42,6 +43,7 @@ def fetch(
         result, notes = transfer(
             repository, chosen, remote=remote, is_push=False, jobs=jobs, is_detailed=is_detailed
         )
+        result = result._replace(absent=absent_parts(repository, chosen))
         if with_runs:
             from kist.repo.runcache import copy_runs  # few ask for it
 

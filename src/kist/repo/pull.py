@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from kist.repo.absent import absent_parts
 from kist.repo.checkout import CheckoutOptions, CheckoutResult, checkout_items
 from kist.repo.journal import settle_journal
 from kist.repo.targets import expand_globs, select
@@ -81,6 +83,8 @@ def pull_locked(
         repository, targets, scope=scope, with_deps=options.with_deps, recursive=options.recursive
     )
     items = [item for item in items if item.out.path not in left_alone]
+    # A path that only the workspace has is taken away: that is something done.
+    parts = [item for item in items if item.inner and not os.path.lexists(repository.abspath(item.path))]
     moved, notes = transfer(
         repository, items, remote=remote, is_push=False, jobs=jobs, is_detailed=is_detailed
     )
@@ -113,4 +117,4 @@ def pull_locked(
             modified=done.modified + healed.modified,
             removed=done.removed + healed.removed,
         )
-    return PullResult(moved, done, notes)
+    return PullResult(moved._replace(absent=absent_parts(repository, parts)), done, notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from kist.repo.absent import absent_parts
 from kist.repo.targets import expand_globs
 from kist.repo.transfers import Scope, TransferResult, transfer, wanted_outputs
 
@@ -40,6 +41,7 @@ def push(
         result, notes = transfer(
             repository, items, remote=remote, is_push=True, jobs=jobs, is_detailed=is_detailed
         )
+        result = result._replace(absent=absent_parts(repository, items))
         if with_runs:
             from kist.repo.runcache import copy_runs  # few ask for it
 

@@ -52,6 +52,7 @@ class TransferResult(NamedTuple):
         failed: (output's path, object id, "missing" or "corrupt").
         remotes: names of the remotes that were used.
         objects: what became of each object, where that was asked for.
+        absent: (path, tracked directory) of targets that their directory does not have.
     """
 
     moved: int
@@ -59,6 +60,7 @@ class TransferResult(NamedTuple):
     remotes: list[str]
     size_bytes: int
     objects: Sequence[ObjectOutcome] = ()
+    absent: Sequence[tuple[str, str]] = ()
 
 
 class CloudVersionsError(ConfigError):

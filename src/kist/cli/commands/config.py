@@ -168,10 +168,17 @@ def _say_more(
     args: argparse.Namespace, context: Context, editor: ConfigEditor, key: SectionKey, option: str
 ) -> None:
     """Does what a new value entails, and warns of a secret in a file that is shared."""
-    from kist.repo.config_edit import is_secret
+    from kist.repo.config_edit import is_secret, without_password
 
     if (key.kind, option) == ("core", "autostage") and args.value.lower() == "true":
         _stage_pending(context, editor)
+    plain = without_password(args.value) if (key.kind, option) == ("remote", "url") else args.value
+    if plain != args.value and args.level in (None, "project"):
+        file = shown_file(editor, editor.path_of("project"))
+        context.console.warn(
+            f"the password in the address of remote '{key.name}' is in '{file}' now, which Git shares"
+        )
+        context.console.hint(shell_line("kist", "remote", "modify", key.name, "url", plain))
     if key.kind == "remote" and is_secret(key.name, option) and args.level in (None, "project"):
         file = shown_file(editor, editor.path_of("project"))
         context.console.warn(f"the {option} of remote '{key.name}' is in '{file}' now, which Git shares")

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         print_changes(context, repository, result.checkout)
         parts = [f"{counted(result.transfer.moved)} fetched"] if result.transfer.moved else []
         parts += summary_parts(result.checkout)
-        if parts or not result.transfer.failed:
+        if parts or not (result.transfer.failed or result.transfer.absent):
             context.console.info(sentence(parts) or "Everything is up to date.")
     if not args.allow_missing:
         report_failures(repository, result.transfer, "pull")

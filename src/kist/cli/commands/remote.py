@@ -136,22 +136,62 @@ def _add(args: argparse.Namespace, context: Context, editor: ConfigEditor) -> in
     from kist.repo.config_edit import ORIGIN
 
     level = args.level or "project"
-    name = args.name
+    name, url = (ORIGIN, args.name) if args.url is None else (args.name, args.url)
+    shared = _shared_address(args, url)
     if args.url is None:
         if not _is_address(args.name):
             raise NoAddressGivenError(
                 f"`kist remote add`: '{args.name}' is a name, and its address is missing",
                 hint=shell_line("kist", "remote", "add", args.name, "ADDRESS"),
             )
-        name = ORIGIN
-        if not editor.add_origin(args.name, level=level, default=args.default, force=args.force):
+        if not editor.add_origin(shared, level=level, default=args.default, force=args.force):
             context.console.info(f"Remote '{ORIGIN}' is there already, with this address.")
     else:
-        editor.add_remote(name, args.url, level=level, default=args.default, force=args.force)
+        editor.add_remote(name, shared, level=level, default=args.default, force=args.force)
+    _keep_password(args, context, editor, name, url)
     say_warnings(context, editor)
     if args.default:
         context.console.info(f"Setting '{name.lower()}' as a default remote.")
     return 0
+
+
+def _shared_address(args: argparse.Namespace, url: str) -> str:
+    """Returns an address as the shared file gets it: without a level its password stays out."""
+    from kist.repo.config_edit import without_password
+
+    return without_password(url) if args.level is None else url
+
+
+def _keep_password(
+    args: argparse.Namespace, context: Context, editor: ConfigEditor, name: str, url: str
+) -> None:
+    """Writes an address that holds a password into the local file as well, which is not shared, and says so.
+
+    DVC shares it: a password that is in Git's history is everybody's.
+    """
+    from kist.repo.config_edit import without_password
+
+    if args.level not in (None, "project"):
+        return  # those files are shared with nobody
+    console, key = context.console, editor.existing_remote(name, None)
+    held = editor.settings.only("local").get(key, "url")
+    if without_password(url) == url:
+        if held is not None and args.level is None and held.value != url:
+            local = shown_file(editor, editor.path_of("local"))
+            console.warn(f"another address of remote '{key.name}' is in '{local}', and has precedence")
+            console.hint(shell_line("kist", "remote", "modify", "--local", key.name, "url", "--unset"))
+    elif args.level is None:
+        editor.set_option("local", key, "url", url)
+        local = shown_file(editor, editor.path_of("local"))
+        console.note(
+            f"The password in the address of remote '{key.name}' is kept in '{local}', which is not shared;"
+            " --project would share it."
+        )
+    else:
+        project = shown_file(editor, editor.path_of("project"))
+        console.warn(
+            f"the password in the address of remote '{key.name}' is in '{project}' now, which Git shares"
+        )
 
 
 def _is_address(text: str) -> bool:
@@ -193,7 +233,11 @@ def _modify(args: argparse.Namespace, context: Context, editor: ConfigEditor) ->
             )
         value = context.console.ask_secret(f"{args.option} of remote '{key.name}'")
     if not secret or args.level is not None:
-        editor.modify_remote(args.name, args.option, value, level=args.level)
+        is_url = args.option.lower() == "url"
+        shared = _shared_address(args, value) if is_url else value
+        editor.modify_remote(args.name, args.option, shared, level=args.level)
+        if is_url:
+            _keep_password(args, context, editor, args.name, value)
         say_warnings(context, editor)
         return 0
     editor.modify_remote(args.name, args.option, value, level="local")
