@@ -238,6 +238,11 @@ def test_a_service_is_read_and_mended(project: Project, tmp_path: Path) -> None:
         project.kist("push", "--quiet", "-r", "web")
         oid = oid_in_cache(project, "data/one.txt")
         damage(place(project, oid, store=str(folder)))
+        os.rename(project.path(".dvc/cache"), project.path(".dvc/aside"))
+        assert (
+            report(project, "-r", "web", "--dry", code=1)["places"][1]["objects"] == 6
+        )  # lists of files from there
+        os.rename(project.path(".dvc/aside"), project.path(".dvc/cache"))
         found = report(project, "-r", "web")["places"][1]
         assert [(item["oid"], item["paths"], item["mended_from"]) for item in found["damaged"]] == [
             (oid, ["data/one.txt"], "cache")

@@ -102,12 +102,35 @@ def test_the_remote_is_asked_whether_it_has_them_whole(worlds: TwoWorlds) -> Non
 
 
 def test_what_the_cache_does_not_have_is_unknown_not_wrong(worlds: TwoWorlds) -> None:
-    subprocess.run(["rm", "-rf", worlds.project.path(".dvc/cache")], check=True)
-    third, second, first = log(worlds, "-c")
-    assert (second["files"], second["bytes"], second["in_remote"]) == (None, None, None)
-    assert third["in_remote"] is False
+    for place in (".dvc/cache", ".dvc/tmp/kist/manifests"):
+        subprocess.run(["rm", "-rf", worlds.project.path(place)], check=True)
+    _, second, first = log(worlds)
+    assert (second["files"], second["bytes"]) == (None, None)
     assert first["files"] == {"added": 4, "changed": 0, "removed": 0}
     assert "    data/: ? files\n" in worlds.kist("log").out
+    assert "hint: kist log -c data\n" in worlds.kist("log", "data").err
+
+
+def test_a_clone_has_the_lists_of_older_versions_from_the_remote(worlds: TwoWorlds) -> None:
+    clone = worlds.clone("ben")
+    assert log(clone, "data")[0]["files"] is None
+    second, first = log(clone, "-c")
+    assert second["files"] == {"added": 1, "changed": 1, "removed": 1}
+    assert (second["in_remote"], first["in_remote"]) == (True, True)
+    answer = clone.kist("log", "-c")
+    assert "    data/: 1 file added, 1 changed, 1 removed" in answer.out and "[remote: ?]" not in answer.out
+    assert not answer.err
+    assert log(clone)[0]["files"] == second["files"]  # what was seen once stays known
+    assert "hint" not in clone.kist("log").err
+
+
+def test_a_list_that_the_remote_has_not_stays_unknown(worlds: TwoWorlds) -> None:
+    clone = worlds.clone("ben", with_data=False)
+    subprocess.run(["rm", "-rf", str(worlds.top / "store/files")], check=True)
+    assert [(row["files"] is None, row["in_remote"]) for row in log(clone, "-c", "data")] == [
+        (True, False),
+        (False, False),
+    ]
 
 
 def test_removed_and_moved_data(worlds: TwoWorlds) -> None:

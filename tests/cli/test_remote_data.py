@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kist.remotes import table
+from kist.testing.folder_storage import FolderStorage
 from kist.testing.project import Project
 from kist.testing.web_server import WebServer
 
@@ -95,6 +98,56 @@ def test_versions_that_were_not_pushed_are_left_out_unless_asked_for(
     assert [(row["complete"], row["missing"]) for row in listed(project, "model.bin")["rows"]] == [
         (False, 1)
     ] * 2
+
+
+def test_versions_keep_their_order_where_the_remote_alone_has_their_lists(
+    project: Project, tmp_path: Path
+) -> None:
+    for number in range(5):
+        project.write({"data/one.txt": f"version {number}\n"})
+        project.kist("add", "--quiet", "data")
+        project.commit()
+    project.kist("push", "--quiet", "-A")
+    here = project.kist("remote", "ls").out
+    shutil.rmtree(project.path(".dvc/cache"))
+    assert project.kist("remote", "ls").out == here
+
+
+def test_a_service_that_cannot_list_is_asked_once_about_each_object(project: Project, tmp_path: Path) -> None:
+    for number in range(3):
+        project.write({"data/one.txt": f"version {number}\n"})
+        project.kist("add", "--quiet", "data")
+        project.commit()
+    os.makedirs(tmp_path / "served")
+    with WebServer(str(tmp_path / "served")) as server:
+        project.kist("remote", "add", "--quiet", "web", server.url)
+        project.kist("remote", "modify", "web", "method", "PUT")
+        project.kist("push", "--quiet", "-A", "-r", "web")
+        server.requests.clear()
+        rows = listed(project, "web")
+        assert [row["path"] for row in rows["rows"] if row["complete"]].count("data") == 4
+        assert set(server.requests.values()) == {1}
+        assert len(server.requests) == len(project.objects())
+
+
+def test_an_empty_service_has_no_rows(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    storage = FolderStorage(str(tmp_path / "service"))
+    storage.name = "service"
+    monkeypatch.setattr(table, "open_storage", lambda place: storage)
+    project.kist("remote", "add", "--quiet", "service", "s3://bucket")
+    shutil.rmtree(project.path(".dvc/cache"))
+    assert listed(project, "service") == {
+        "remote": "service",
+        "rows": [],
+        "unneeded": {"objects": 0, "bytes": 0},
+    }
+    project.kist("remote", "copy", "store", "service")
+    assert all(row["complete"] for row in listed(project, "service")["rows"])
+    assert [row["path"] for row in listed(project, "service")["rows"]] == [
+        row["path"] for row in listed(project)["rows"]
+    ]
 
 
 # check

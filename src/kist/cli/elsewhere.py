@@ -1,4 +1,4 @@
-"""What commands that look into any repository share: their options, and how sizes are written."""
+"""What commands that look into any repository share: their options, and how sizes and objects are written."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from kist.cli.context import Context
     from kist.repo.elsewhere import OtherRepository
+    from kist.repo.naming import Names
 
 
 class NoGitError(InputError):
@@ -88,3 +89,12 @@ def short_size(size: int | None) -> str:
             break
     digits = 2 if number < 9.995 else 1 if number < 99.95 else 0
     return f"{number:.{digits}f}{letter}"
+
+
+def shown_names(names: Names | None) -> str:
+    """Returns how an object is called in messages, quoted."""
+    if names is None:
+        return "an object that nothing names"
+    more = f" and {len(names.paths) - 1} more" if len(names.paths) > 1 else ""
+    commit = f" of commit {names.commit[:7]}" if names.commit else ""
+    return f"'{names.paths[0]}'{more}{commit}"

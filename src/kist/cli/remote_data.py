@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kist.base.shell import shell_line
-from kist.cli.elsewhere import short_size
+from kist.cli.elsewhere import short_size, shown_names
 
 if TYPE_CHECKING:
     import argparse
@@ -155,8 +155,7 @@ def _copy(args: argparse.Namespace, context: Context) -> int:
         )
         return 1 if done.failed else 0
     for (_, oid), (why, names) in done.failed.items():
-        shown = names.paths[0] if names else "an object"
-        console.error(f"cannot copy '{shown}' ({oid}): it is {why} on remote '{done.source}'")
+        console.error(f"cannot copy {shown_names(names)} ({oid}): it is {why} on remote '{done.source}'")
     console.info(
         f"{_counted(done.moved, 'object')} copied from '{done.source}' to '{done.target}', "
         f"{done.needed - done.moved - len(done.failed)} were there"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kist.cli.context import Context
     from kist.git.porcelain import Place
     from kist.repo.counting import Tally
     from kist.repo.pull import PullResult
     from kist.repo.repository import Repository
+    from kist.repo.transfers import TransferResult
+
+Result = TypeVar("Result")
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +45,27 @@ def print_commands(context: Context, repository: Repository, commands: Sequence[
 
     for words in commands:
         context.console.out(shlex.join(words))
+
+
+def done_or_dry(
+    args: argparse.Namespace,
+    context: Context,
+    commands: Callable[[], Sequence[Sequence[str]]],
+    act: Callable[[], Result],
+) -> Result | None:
+    """Returns what `act` came to; with `--dry` prints the commands that do the same, and returns None.
+
+    What fails leaves its lines for the person first.
+    """
+    repository = context.repository()
+    try:
+        if args.dry:
+            print_commands(context, repository, commands())
+            return None
+        return act()
+    except BaseException:
+        leave_notes(context, repository)
+        raise
 
 
 def words_of(args: Sequence[str]) -> str:
@@ -93,6 +117,20 @@ def where(place: Place) -> str:
     """Returns where HEAD is: `branch main at 3f2a1bc`."""
     at = f" at {place.head[:7]}" if place.head is not None else ""
     return f"branch {place.branch}{at}" if place.branch is not None else f"no branch (HEAD is detached){at}"
+
+
+def print_fetched(context: Context, fetched: TransferResult) -> None:
+    """Says how much came from a remote, where something did."""
+    if fetched.moved:
+        from kist.cli.changes import counted
+
+        context.console.info(f"data: {counted(fetched.moved)} fetched from {fetched.remotes[0]}")
+
+
+def print_left_alone(context: Context, repository: Repository, paths: Sequence[str]) -> None:
+    """Names the files that were edited and are not touched."""
+    for path in paths:
+        context.console.info(f"data: {repository.shown(path)} was edited and stays as it is")
 
 
 def print_data(context: Context, repository: Repository, data: PullResult) -> None:

@@ -24,7 +24,7 @@ from kist.remotes.storage import (
     StoragePermissionError,
     StorageRefusedError,
     StorageUnreachableError,
-    Upload,
+    WithoutParts,
 )
 from kist.remotes.web import refuse_login
 
@@ -40,8 +40,10 @@ _UNREACHABLE = (
 )
 
 
-class CloudStorage:
+class CloudStorage(WithoutParts):
     """A folder of a bucket or container. A subclass makes the store, and names permissions and missing buckets.
+
+    Without parts: obstore knows none that could be continued.
 
     Attributes:
         bucket: its name.
@@ -216,23 +218,6 @@ class CloudStorage:
             raise StorageFailedError(
                 f"cannot write '{item.key}': the service stored other bytes (its ETag is {plain})"
             )
-
-    # Parts: obstore knows none that could be continued.
-
-    def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
-        """Raises StorageRefusedError: values are written whole."""
-        raise StorageRefusedError(f"cannot write '{key}' in parts to remote '{self.name}'")
-
-    def put_part(self, upload: Upload, number: int, first: int, data: bytes) -> str:
-        """Raises StorageRefusedError."""
-        raise StorageRefusedError(f"cannot write '{upload.key}' in parts to remote '{self.name}'")
-
-    def finish(self, upload: Upload, tags: Mapping[int, str]) -> Item:
-        """Raises StorageRefusedError."""
-        raise StorageRefusedError(f"cannot write '{upload.key}' in parts to remote '{self.name}'")
-
-    def abort(self, upload: Upload) -> None:
-        """Does nothing: there are no parts."""
 
     def delete(self, keys: Sequence[str]) -> None:
         """As of Storage."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from kist.base.shell import shell_line
 from kist.errors import ConfigError
@@ -20,7 +20,7 @@ from kist.remotes.storage import (
     StorageAuthError,
     StorageMissingError,
     StorageRefusedError,
-    Upload,
+    WithoutParts,
 )
 from kist.remotes.web import HttpClient, login_of, without_secrets
 
@@ -39,7 +39,7 @@ def open_storage(place: Place) -> HttpStorage:
     return HttpStorage(place)
 
 
-class HttpStorage:
+class HttpStorage(WithoutParts):
     """A folder of a web server."""
 
     def __init__(self, place: Place) -> None:
@@ -94,21 +94,6 @@ class HttpStorage:
                 hint=shell_line("kist", "remote", "modify", self.name, "method", other),
             ) from error
         return Item(key, body.size)
-
-    def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
-        """Raises StorageRefusedError: there are no parts."""
-        raise StorageRefusedError(f"cannot write '{key}' in parts over plain HTTP")
-
-    def put_part(self, upload: Upload, number: int, first: int, data: bytes) -> str:
-        """Raises StorageRefusedError."""
-        raise StorageRefusedError(f"cannot write '{upload.key}' in parts over plain HTTP")
-
-    def finish(self, upload: Upload, tags: Mapping[int, str]) -> Item:
-        """Raises StorageRefusedError."""
-        raise StorageRefusedError(f"cannot write '{upload.key}' in parts over plain HTTP")
-
-    def abort(self, upload: Upload) -> None:
-        """Does nothing: there are no parts."""
 
     def delete(self, keys: Sequence[str]) -> None:
         """Raises StorageRefusedError: DVC's HTTP remotes are never deleted from."""

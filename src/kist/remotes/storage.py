@@ -235,3 +235,27 @@ class Storage(Protocol):
 
     def close(self) -> None:
         """Ends connections."""
+
+
+class WithoutParts:
+    """The calls about parts of a service that takes values whole; its `abilities` say so, and nobody asks."""
+
+    name: str
+
+    def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
+        """Raises StorageRefusedError."""
+        raise self._refused(key)
+
+    def put_part(self, upload: Upload, number: int, first: int, data: bytes) -> str:
+        """Raises StorageRefusedError."""
+        raise self._refused(upload.key)
+
+    def finish(self, upload: Upload, tags: Mapping[int, str]) -> Item:
+        """Raises StorageRefusedError."""
+        raise self._refused(upload.key)
+
+    def abort(self, upload: Upload) -> None:
+        """Does nothing: there are no parts."""
+
+    def _refused(self, key: str) -> StorageRefusedError:
+        return StorageRefusedError(f"cannot write '{key}' in parts to remote '{self.name}'")

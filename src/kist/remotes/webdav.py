@@ -11,7 +11,7 @@ import os
 import posixpath
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from kist.base.shell import shell_line
 from kist.remotes.storage import (
@@ -23,7 +23,7 @@ from kist.remotes.storage import (
     StorageFailedError,
     StorageMissingError,
     StorageRefusedError,
-    Upload,
+    WithoutParts,
 )
 from kist.remotes.web import HttpClient, login_of, without_secrets
 
@@ -39,7 +39,7 @@ def open_storage(place: Place) -> WebdavStorage:
     return WebdavStorage(place)
 
 
-class WebdavStorage:
+class WebdavStorage(WithoutParts):
     """A collection of a WebDAV server."""
 
     def __init__(self, place: Place) -> None:
@@ -196,21 +196,6 @@ class WebdavStorage:
             self.delete([key])
         except (StorageFailedError, StorageRefusedError, StorageAuthError, StorageMissingError, OSError):
             pass  # the cause is on its way to the person already
-
-    def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
-        """Raises StorageRefusedError: there are no parts."""
-        raise StorageRefusedError(f"cannot write '{key}' in parts over WebDAV")
-
-    def put_part(self, upload: Upload, number: int, first: int, data: bytes) -> str:
-        """Raises StorageRefusedError."""
-        raise StorageRefusedError(f"cannot write '{upload.key}' in parts over WebDAV")
-
-    def finish(self, upload: Upload, tags: Mapping[int, str]) -> Item:
-        """Raises StorageRefusedError."""
-        raise StorageRefusedError(f"cannot write '{upload.key}' in parts over WebDAV")
-
-    def abort(self, upload: Upload) -> None:
-        """Does nothing: there are no parts."""
 
     def delete(self, keys: Sequence[str]) -> None:
         """As of Storage."""

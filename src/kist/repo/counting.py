@@ -1,7 +1,8 @@
 """How many files, and bytes, came, went and changed between two versions of an output.
 
-Reads manifests from the cache, each once while it is among the last few; never the data itself. What the cache does
-not have is unknown, never guessed. Not here: which versions there are (history), words (the verbs and the cli).
+Reads manifests from the cache, or from the memory of those seen before, each once while it is among the last few; never
+the data itself. What neither has is unknown, never guessed. Not here: which versions there are (history), words (the
+verbs and the cli).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kist.errors import FormatError
 from kist.formats.manifest import compare_manifests, parse_manifest
 from kist.formats.records import LEGACY_MD5, MD5, Digest, Output
+from kist.repo.manifests import Manifests
 from kist.store.loose import ObjectCorruptError, ObjectMissingError
 
 if TYPE_CHECKING:
@@ -70,14 +72,15 @@ class Counter:
         self._sizes: dict[tuple[str, str], int | None] = {}
 
     def manifest(self, digest: Digest) -> bytes | None:
-        """Returns a manifest's bytes, or None where the cache has none that is intact."""
+        """Returns a manifest's bytes, or None where neither cache nor memory has it intact."""
         if digest in self._manifests:
             self._manifests[digest] = self._manifests.pop(digest)  # the last in is the last to go
             return self._manifests[digest]
+        data: bytes | None
         try:
             data = self._repository.store_for(digest.algorithm).read(digest.value)
         except (ObjectMissingError, ObjectCorruptError):
-            data = None
+            data = Manifests(self._repository).recall(digest)
         self.know(digest, data)
         return data
 
@@ -109,6 +112,11 @@ class Counter:
         added = {path: oid for path, oid in came.items() if path not in gone}
         changed = {path: oid for path, oid in came.items() if path in gone}
         removed = {path: oid for path, oid in gone.items() if path not in came}
+        grown = _grown(old, new) if not inner else None
+        if grown is not None and not (changed or removed):
+            return Tally(added=len(added), added_bytes=grown)
+        if grown is not None and not (changed or added):
+            return Tally(removed=len(removed), removed_bytes=-grown)
         return Tally(
             len(added),
             len(changed),
@@ -177,6 +185,13 @@ def _as_whole(old: Output | None, new: Output | None) -> Tally | None:
             return Tally(added=files, added_bytes=mine.size)
         return Tally(removed=files, removed_bytes=mine.size)
     return None
+
+
+def _grown(old: Output | None, new: Output | None) -> int | None:
+    """Returns by how many bytes an output is larger, as its metafiles have it; None where one does not tell."""
+    if old is None or new is None or old.size is None or new.size is None:
+        return None
+    return new.size - old.size
 
 
 def _part(files: dict[str, str], inner: str) -> dict[str, str]:

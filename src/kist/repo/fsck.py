@@ -217,7 +217,9 @@ def _verify(repository: Repository, place: Place, algorithm: str, options: FsckO
     from kist.transfer.verify import verify_storage  # folders need none of it
 
     remote = _service(place)
-    named = set() if remote.storage.abilities.lists else named_objects(repository)[algorithm]
+    named: set[str] = set()
+    if not remote.storage.abilities.lists:
+        named = named_objects(repository, remotes=[remote])[algorithm]
     return verify_storage(
         remote,
         algorithm,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kist.base.suggest import closest
 from kist.errors import FormatError
 from kist.formats.manifest import member_oids
-from kist.formats.records import LEGACY_MD5, MD5, Output
+from kist.formats.records import LEGACY_MD5, MD5, Digest, Output
 from kist.git.repository import CommitChange, CommitWords, GitRepository
 from kist.repo.beside_git import need_git, offset_of
 from kist.repo.collect import (
@@ -27,6 +27,7 @@ from kist.repo.collect import (
     read_stages,
 )
 from kist.repo.counting import Counter, Tally, total
+from kist.repo.manifests import Manifests
 from kist.repo.targets import TargetMissingError, all_outputs
 from kist.repo.transfers import open_remote
 
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
 _CHUNK = 1000
 """Commits that are looked at together: each chunk costs four processes, and holds its metafiles in memory."""
+
+
+_Place = tuple[str | None, str]
+"""Name of a remote, None for the default one, and kind of digest."""
 
 
 class OutputVersion(NamedTuple):
@@ -84,7 +89,7 @@ def history(
         path: only this output, or what is at or below this path.
         revs: revisions, or "--all".
         limit: so many at most.
-        cloud: ask the remote, `remote` or the default one.
+        cloud: ask the remote, `remote` or the default one, also for manifests that are nowhere here.
 
     Raises: NoGitError, RevisionMissingError, TargetMissingError (no data has that path, in the history or here), and
         what a remote raises.
@@ -94,6 +99,9 @@ def history(
     if not git.has_commits() and list(revs) == ["HEAD"]:
         return []
     found = list(itertools.islice(_History(repository, git, rel).versions(revs, limit), limit))
+    # Inside of a directory a version may turn out to be none, and make room for an older one.
+    while cloud and _fetch_lists(repository, found, remote):
+        found = list(itertools.islice(_History(repository, git, rel).versions(revs, limit), limit))
     if rel and not found:
         _refuse_unknown(repository, git, rel, revs)
     return _with_remote(repository, found, remote) if cloud else found
@@ -270,11 +278,42 @@ def _by_commit(refs: dict[str, str]) -> dict[str, list[str]]:
     return found
 
 
+def unknown_lists(repository: Repository, versions: Iterable[Version]) -> dict[_Place, set[str]]:
+    """Returns the manifests that are nowhere here, and that counting and asking a remote would need: place -> ids."""
+    manifests = Manifests(repository)
+    found: dict[_Place, set[str]] = {}
+    for version in versions:
+        for item in version.outputs:
+            sides = [item.output] if item.kind != "removed" else []
+            sides += [side for side in item.before[:1] if side is not None]
+            for side in sides if not item.is_import else ():
+                digest = side.digest
+                if digest is not None and not manifests.is_here(digest):
+                    found.setdefault((side.remote, digest.algorithm), set()).add(digest.value)
+    return found
+
+
+def _fetch_lists(repository: Repository, versions: Sequence[Version], name: str | None) -> bool:
+    """Gets manifests from remotes into memory, in one batch each; says whether some came."""
+    manifests = Manifests(repository)
+    is_any = False
+    for (own, algorithm), oids in unknown_lists(repository, versions).items():
+        remote, _ = open_remote(repository, own if name is None else name)
+        try:
+            manifests.fetch_from(remote, algorithm, oids)
+        except OSError:
+            continue  # it cannot be read, which the question for completeness tells, or nothing be written here
+        finally:
+            remote.close()
+        is_any = is_any or any(manifests.is_here(Digest(algorithm, oid)) for oid in oids)
+    return is_any
+
+
 def _with_remote(repository: Repository, versions: list[Version], name: str | None) -> list[Version]:
     """Returns the versions with what one look at each remote tells."""
     counter = Counter(repository)
-    needs: dict[tuple[str | None, str], set[str]] = {}
-    needed: list[list[tuple[tuple[str | None, str], set[str], bool]]] = []
+    needs: dict[_Place, set[str]] = {}
+    needed: list[list[tuple[_Place, set[str], bool]]] = []
     for version in versions:
         rows = []
         for item in version.outputs:
@@ -290,7 +329,7 @@ def _with_remote(repository: Repository, versions: list[Version], name: str | No
             needs.setdefault(key, set()).update(oids)
             rows.append((key, oids, digest.is_dir and manifest is None))
         needed.append(rows)
-    missing: dict[tuple[str | None, str], set[str]] = {}
+    missing: dict[_Place, set[str]] = {}
     if not needs:
         open_remote(repository, name)
     for key, oids in needs.items():
@@ -312,8 +351,8 @@ def _members(manifest: bytes, name: str) -> set[str]:
 
 
 def _verdict(
-    rows: Sequence[tuple[tuple[str | None, str], set[str], bool]],
-    missing: dict[tuple[str | None, str], set[str]],
+    rows: Sequence[tuple[_Place, set[str], bool]],
+    missing: dict[_Place, set[str]],
 ) -> bool | None:
     if any(oids & missing[key] for key, oids, _ in rows):
         return False

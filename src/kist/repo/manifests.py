@@ -63,7 +63,7 @@ class Manifests:
         try:
             data = store.read(digest.value)
         except (ObjectMissingError, ObjectCorruptError):
-            return self._recall(digest)
+            return self.recall(digest)
         self._remember(store, digest, data)
         return data
 
@@ -120,7 +120,8 @@ class Manifests:
     def _memory(self, algorithm: str) -> LooseStore:
         return LooseStore(os.path.join(self._repository.dvc_dir, "tmp", "kist", "manifests"), algorithm)
 
-    def _recall(self, digest: Digest) -> bytes | None:
+    def recall(self, digest: Digest) -> bytes | None:
+        """Returns a manifest's bytes as `read` does, from memory alone."""
         memory = self._memory(digest.algorithm)
         try:
             return memory.read(digest.value)

@@ -69,12 +69,14 @@ class Contents(NamedTuple):
 
 
 class _Held:
-    """The objects of a remote: id -> size, or what was asked about where it cannot list."""
+    """The objects of a remote: id -> size, or what was asked about where it cannot list, each object once."""
 
     def __init__(self, repository: Repository, remote: Remote) -> None:
         self._remote = remote
         self.lists = can_list(remote)
         self.sizes: dict[str, dict[str, int]] = {algorithm: {} for algorithm in _ALGORITHMS}
+        self._asked: dict[str, set[str]] = {algorithm: set() for algorithm in _ALGORITHMS}
+        self._lacking: dict[str, set[str]] = {algorithm: set() for algorithm in _ALGORITHMS}
         if self.lists:
             for algorithm in _ALGORITHMS:
                 listing = remote.beyond(set(), algorithm, workers=repository.workers)
@@ -82,7 +84,19 @@ class _Held:
 
     def missing(self, oids: set[str], algorithm: str) -> set[str]:
         """Returns those of `oids` that are not there."""
-        return oids - self.sizes[algorithm].keys() if self.lists else self._remote.missing(oids, algorithm)
+        if self.lists:
+            return oids - self.sizes[algorithm].keys()
+        # Versions share most of their files.
+        fresh = oids - self._asked[algorithm]
+        if fresh:
+            self._lacking[algorithm] |= self._remote.missing(fresh, algorithm)
+            self._asked[algorithm] |= fresh
+        return oids & self._lacking[algorithm]
+
+    @property
+    def is_empty(self) -> bool:
+        """Says whether it is seen that nothing is there."""
+        return self.lists and not any(self.sizes.values())
 
     def size(self, oids: set[str], algorithm: str) -> int | None:
         """Returns the sum of the sizes of those that are there."""
@@ -112,10 +126,12 @@ def remote_contents(repository: Repository, name: str | None, path: str | None =
         scope = Scope(commits=True, experiments=True, stash=True)
         items = list(named(repository, scope, on_damage=left_out, with_refs=True))
         needed: dict[str, set[str]] = {algorithm: set() for algorithm in _ALGORITHMS}
-        rows: list[Row] = []
+        age = {(item.path, item.digest): number for number, item in enumerate(items)}
+        rows: list[tuple[str, int, Row]] = []
         for item, data in _with_manifests(repository, items, remote):
             found = _rows(item, data, held, path)
-            rows += [row for row in found if path or row.files is None or row.missing < _all_of(row)]
+            number = age[item.path, item.digest]
+            rows += [(row.path, number, row) for row in found if path or _may_have_some(row, held)]
             needed[item.digest.algorithm] |= _objects(item, data)
         if path and not rows:
             raise NothingNamedError(
@@ -131,14 +147,17 @@ def remote_contents(repository: Repository, name: str | None, path: str | None =
                 if oid not in needed[algorithm]
             ]
             unneeded = (len(rest), sum(rest))
-        rows.sort(key=lambda row: row.path)  # versions of a path stay in their order, the newest first
-        return Contents(remote.name, rows, unneeded, damaged)
+        rows.sort()  # no two rows have the same path and age
+        return Contents(remote.name, [row for _, _, row in rows], unneeded, damaged)
     finally:
         remote.close()
 
 
-def _all_of(row: Row) -> int:
-    return (row.files or 0) + row.digest.is_dir
+def _may_have_some(row: Row, held: _Held) -> bool:
+    """Says whether the remote has something of a version, or may have: without its list of files that is unknown."""
+    if row.files is None:
+        return not held.is_empty
+    return row.missing < row.files + row.digest.is_dir
 
 
 def _with_manifests(

@@ -49,6 +49,15 @@ def test_files_that_came_went_and_changed(counter: Counter) -> None:
     assert counter.compare(old, old) == Tally()
 
 
+def test_bytes_that_came_or_went_alone_are_known_by_the_sizes_of_the_whole(counter: Counter) -> None:
+    elsewhere = md5(b"not in the cache")
+    small = directory(counter, {"a": A})._replace(size=10)
+    large = directory(counter, {"a": A, "b": elsewhere})._replace(size=17)
+    assert counter.compare(small, large) == Tally(added=1, added_bytes=7)
+    assert counter.compare(large, small) == Tally(removed=1, removed_bytes=7)
+    assert counter.compare(small._replace(size=None), large) == Tally(added=1, added_bytes=None)
+
+
 def test_a_part_of_a_directory(counter: Counter) -> None:
     old = directory(counter, {"a/x": A, "b": A})
     new = directory(counter, {"a/x": B, "b": B, "a/y": B})

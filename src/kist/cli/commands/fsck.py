@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from kist.cli.context import Context
     from kist.repo.fsck import Damage, PlaceReport, Report
-    from kist.repo.naming import Names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +83,7 @@ def _hint(report: Report) -> str:
 
 
 def _print_place(context: Context, place: PlaceReport, *, is_sample: bool, is_dry: bool) -> None:
-    from kist.cli.elsewhere import short_size
+    from kist.cli.elsewhere import short_size, shown_names
 
     console = context.console
     size = short_size(place.size_bytes) + ("B" if place.size_bytes < 1024 else "")
@@ -92,14 +91,14 @@ def _print_place(context: Context, place: PlaceReport, *, is_sample: bool, is_dr
     part = " of a sample" if is_sample else ""
     console.info(f"{place.where}: {_counted(place.objects, 'object')}{part} verified, {size}{known}")
     for damage in place.damaged:
-        line = f"{place.where}: {_named(damage.names)} ({damage.oid}) {_state(damage, is_dry=is_dry)}"
+        line = f"{place.where}: {shown_names(damage.names)} ({damage.oid}) {_state(damage, is_dry=is_dry)}"
         if damage.mended_from is not None:
             console.info(line)
         else:
             console.error(line)
     for item in place.incomplete:
         console.info(
-            f"{place.where}: {_named(item.names)} ({item.oid}) lacks {_counted(item.missing, 'file')} here"
+            f"{place.where}: {shown_names(item.names)} ({item.oid}) lacks {_counted(item.missing, 'file')} here"
         )
 
 
@@ -118,14 +117,6 @@ def _state(damage: Damage, *, is_dry: bool) -> str:
 
 def _counted(number: int, thing: str) -> str:
     return f"{number} {thing}" + ("" if number == 1 else "s")
-
-
-def _named(names: Names | None) -> str:
-    if names is None:
-        return "an object that nothing names"
-    more = f" and {len(names.paths) - 1} more" if len(names.paths) > 1 else ""
-    commit = f" of commit {names.commit[:7]}" if names.commit else ""
-    return f"'{names.paths[0]}'{more}{commit}"
 
 
 def _as_json(report: Report) -> dict[str, Any]:

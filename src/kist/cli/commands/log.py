@@ -55,7 +55,23 @@ def run(args: argparse.Namespace, context: Context) -> int:
             context.console.out(_headline(context, version, asks=asks))
             for output in version.outputs:
                 context.console.out(f"    {_line(repository, output)}")
+    if not (asks or context.as_json):
+        _hint_at_remote(context, repository, versions, args.path)
     return 0
+
+
+def _hint_at_remote(
+    context: Context, repository: Repository, versions: Sequence[Version], path: str | None
+) -> None:
+    """Says how figures that are unknown here can be had."""
+    is_unknown = any(version.tally is None for version in versions)
+    if is_unknown and repository.settings.remotes:
+        from kist.repo.history import unknown_lists
+
+        if unknown_lists(repository, versions):
+            from kist.base.shell import shell_line  # only where figures lack
+
+            context.console.hint(shell_line("kist", "log", "-c", path) if path else "kist log -c")
 
 
 def _print_graph(

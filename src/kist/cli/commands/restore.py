@@ -24,20 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Returns 0 when the path is as that version has it."""
-    from kist.cli.worlds import leave_notes, print_commands, words_of
+    from kist.cli.worlds import done_or_dry, words_of
     from kist.repo.restore import RestoreOptions, error_of, restore, restore_commands
 
     repository = context.repository()
     words = words_of(["kist", "restore", args.path, "--rev", args.rev])
     options = RestoreOptions(args.rev, args.force, words)
-    try:
-        if args.dry:
-            print_commands(context, repository, restore_commands(repository, args.path, options))
-            return 0
-        result = restore(repository, args.path, options)
-    except BaseException:
-        leave_notes(context, repository)
-        raise
+    result = done_or_dry(
+        args,
+        context,
+        lambda: restore_commands(repository, args.path, options),
+        lambda: restore(repository, args.path, options),
+    )
+    if result is None:
+        return 0
     _print(context, repository, result)
     error = error_of(result, repository)
     if error is not None:
@@ -46,16 +46,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _print(context: Context, repository: Repository, result: RestoreResult) -> None:
-    from kist.cli.changes import counted, shown, summary_line
-    from kist.cli.worlds import print_notes
+    from kist.cli.changes import shown, summary_line
+    from kist.cli.worlds import print_fetched, print_notes
 
     print_notes(context, result.notes, result.said)
     if context.as_json:
         context.console.data_json(_as_json(repository, result))
         return
     say = context.console.info
-    if result.fetched.moved:
-        say(f"data: {counted(result.fetched.moved)} fetched from {result.fetched.remotes[0]}")
+    print_fetched(context, result.fetched)
     for change in result.data.changes:
         say(f"data: {shown(repository, change.path)} {change.kind}, as in {result.commit[:7]}")
     line = summary_line(result.data)

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Returns 0 when Git and data are there."""
-    from kist.cli.worlds import leave_notes, print_commands, words_of
+    from kist.cli.worlds import done_or_dry, words_of
     from kist.errors import UsageError
     from kist.repo.switch import SwitchOptions, error_of, switch, switch_commands
 
@@ -40,14 +40,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
     words = ["kist", "switch", *(["-c", args.create] if creates else []), *([args.rev] if args.rev else [])]
     options = SwitchOptions(creates, args.rev if creates else None, args.force, words_of(words))
     repository = context.repository()
-    try:
-        if args.dry:
-            print_commands(context, repository, switch_commands(repository, name, options))
-            return 0
-        result = switch(repository, name, options)
-    except BaseException:
-        leave_notes(context, repository)
-        raise
+    result = done_or_dry(
+        args,
+        context,
+        lambda: switch_commands(repository, name, options),
+        lambda: switch(repository, name, options),
+    )
+    if result is None:
+        return 0
     _print(context, repository, result)
     error = error_of(result, repository)
     if error is not None:
@@ -56,8 +56,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _print(context: Context, repository: Repository, result: SwitchResult) -> None:
-    from kist.cli.changes import counted
-    from kist.cli.worlds import print_data, print_notes, where
+    from kist.cli.worlds import print_data, print_fetched, print_left_alone, print_notes, where
 
     print_notes(context, result.notes, result.said)
     if context.as_json:
@@ -66,12 +65,10 @@ def _print(context: Context, repository: Repository, result: SwitchResult) -> No
     say = context.console.info
     moved = "" if result.place != result.before else ", as before"
     say(f"git: {where(result.place)}{moved}")
-    if result.fetched.moved:
-        say(f"data: {counted(result.fetched.moved)} fetched from {result.fetched.remotes[0]}")
+    print_fetched(context, result.fetched)
     if result.data is not None:
         print_data(context, repository, result.data)
-    for path in result.left_alone:
-        say(f"data: {repository.shown(path)} was edited and stays as it is")
+    print_left_alone(context, repository, result.left_alone)
 
 
 def _as_json(repository: Repository, result: SwitchResult) -> dict[str, Any]:

@@ -21,18 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Returns 0 when Git and data are as the upstream has them, joined with what is here."""
-    from kist.cli.worlds import leave_notes, print_commands
+    from kist.cli.worlds import done_or_dry
     from kist.repo.sync import sync, sync_commands
 
     repository = context.repository()
-    try:
-        if args.dry:
-            print_commands(context, repository, sync_commands(repository))
-            return 0
-        result = sync(repository)
-    except BaseException:
-        leave_notes(context, repository)
-        raise
+    result = done_or_dry(args, context, lambda: sync_commands(repository), lambda: sync(repository))
+    if result is None:
+        return 0
     _print(context, repository, result)
     error = result.data.checkout.error(repository)
     if error is not None:
@@ -41,8 +36,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _print(context: Context, repository: Repository, result: SyncResult) -> None:
-    from kist.cli.changes import counted
-    from kist.cli.worlds import print_data, print_notes, where
+    from kist.cli.worlds import print_data, print_fetched, print_left_alone, print_notes, where
 
     print_notes(context, result.notes, result.said)
     if context.as_json:
@@ -56,11 +50,9 @@ def _print(context: Context, repository: Repository, result: SyncResult) -> None
         "rebase": f"rebased onto {result.upstream}",
     }[result.how]
     say(f"git: {how}; {where(result.place)}")
-    if result.fetched.moved:
-        say(f"data: {counted(result.fetched.moved)} fetched from {result.fetched.remotes[0]}")
+    print_fetched(context, result.fetched)
     print_data(context, repository, result.data)
-    for path in result.left_alone:
-        say(f"data: {repository.shown(path)} was edited and stays as it is")
+    print_left_alone(context, repository, result.left_alone)
 
 
 def _as_json(repository: Repository, result: SyncResult) -> dict[str, Any]:
