@@ -81,6 +81,12 @@ class Damage(NamedTuple):
     aside: str | None
     mended_from: str | None
 
+    @property
+    def is_left(self) -> bool:
+        """Says whether it is damage still; an old version that is not there may never have been sent."""
+        is_old = self.why == "missing" and self.names is not None and bool(self.names.commit)
+        return self.mended_from is None and not is_old
+
 
 class Incomplete(NamedTuple):
     """A manifest that stands in a place without `missing` of its members."""
@@ -110,8 +116,8 @@ class Report(NamedTuple):
 
     @property
     def is_ok(self) -> bool:
-        """Says whether all that was read is sound now."""
-        return all(item.mended_from is not None for place in self.places for item in place.damaged)
+        """Says whether all that was read is sound now, and what the workspace names is there."""
+        return not any(item.is_left for place in self.places for item in place.damaged)
 
 
 class _Finding(NamedTuple):

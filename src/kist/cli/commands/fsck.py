@@ -71,15 +71,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         for place in report.places:
             _print_place(context, place, is_sample=args.sample < 1, is_dry=args.dry)
     if not report.is_ok and not args.dry and not context.as_json:
-        context.console.hint(_hint(report))
+        context.console.hint("push or add the data again from where it is whole, then run `kist fsck` again")
     return 0 if report.is_ok else 1
-
-
-def _hint(report: Report) -> str:
-    left = [item for place in report.places for item in place.damaged if item.mended_from is None]
-    if all(item.why == "missing" and item.names is not None and item.names.commit for item in left):
-        return "push it from where it is; if old versions were removed on purpose, give `--workspace`"
-    return "push or add the data again from where it is whole, then run `kist fsck` again"
 
 
 def _print_place(context: Context, place: PlaceReport, *, is_sample: bool, is_dry: bool) -> None:
@@ -92,10 +85,10 @@ def _print_place(context: Context, place: PlaceReport, *, is_sample: bool, is_dr
     console.info(f"{place.where}: {_counted(place.objects, 'object')}{part} verified, {size}{known}")
     for damage in place.damaged:
         line = f"{place.where}: {shown_names(damage.names)} ({damage.oid}) {_state(damage, is_dry=is_dry)}"
-        if damage.mended_from is not None:
-            console.info(line)
-        else:
+        if damage.is_left:
             console.error(line)
+        else:
+            console.info(line)
     for item in place.incomplete:
         console.info(
             f"{place.where}: {shown_names(item.names)} ({item.oid}) lacks {_counted(item.missing, 'file')} here"
@@ -112,6 +105,8 @@ def _state(damage: Damage, *, is_dry: bool) -> str:
         return f"{words}, mended from " + (f"the {source}" if known else f"remote '{source}'")
     if is_dry or damage.why == "unreadable":
         return words
+    if not damage.is_left:
+        return f"{words}: never pushed, or removed"
     return f"{words}; no intact copy was found"
 
 
