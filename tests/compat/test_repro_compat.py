@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 import pytest
@@ -10,7 +11,9 @@ from .helpers import (
     AS_A_RUN,
     AS_LINES,
     DVC,
+    EXACT,
     KIST,
+    NOT_COMPARED,
     Action,
     Beside,
     Case,
@@ -19,6 +22,7 @@ from .helpers import (
     case,
     chmod,
     delete,
+    dvc,
     rename,
     replace,
     tool,
@@ -143,6 +147,71 @@ OPTIONS = (
 )
 
 
+_FAILING = """\
+stages:
+  good: {cmd: cp file.txt good.txt, deps: [file.txt], outs: [good.txt]}
+  bad: {cmd: cp good.txt bad.txt && exit 3, deps: [good.txt], outs: [bad.txt]}
+  below: {cmd: cp bad.txt below.txt, deps: [bad.txt], outs: [below.txt]}
+  beside: {cmd: cp good.txt beside.txt, deps: [good.txt], outs: [beside.txt]}
+"""
+_KEPT = (
+    ("repo/.gitignore", "repo: git status"),
+    "a line of a finished stage stays, or Git would take its data up; DVC takes it out",
+)
+
+
+def failing(words: str, *, code: int = 255, how: str = NOT_COMPARED) -> Case:
+    """Returns a case with a stage that fails."""
+    steps = (
+        write("file.txt", "one\n"),
+        write("dvc.yaml", _FAILING),
+        tool(f"repro {words}", code=code, stdout=how),
+    )
+    if code == 0:
+        return case(f"a failure {words}", "empty", *steps)
+    return case(f"a failure {words}", "empty", *steps, except_for=_KEPT[0], because=_KEPT[1])
+
+
+def linked(kind: str) -> Case:
+    """Returns a case with a cache that is linked to."""
+    return case(
+        f"outputs as {kind}s",
+        "matrix",
+        dvc(f"config cache.type {kind}"),
+        write("sub.txt", "2\n"),
+        repro(),
+        write("sub.txt", "sub\n"),
+        repro(),
+        settled(),
+    )
+
+
+_GONE = (dvc("push -q --run-cache"), delete(".dvc/cache", "prepared", "model", "file.txt"))
+OTHERS = (
+    failing("", how=AS_A_RUN),
+    failing("-k"),
+    failing("--ignore-errors", code=0, how=AS_A_RUN),
+    linked("hardlink"),
+    linked("symlink"),
+    case("--pull", "matrix with a remote", *_GONE, repro("--pull train")),
+    case("--pull of runs", "matrix with a remote", *_GONE, delete("dvc.lock"), repro("--pull train")),
+    case("--allow-missing", "matrix with a remote", *_GONE, delete(".dvc/tmp"), repro("--allow-missing")),
+    case(
+        "--allow-missing of other data",
+        "matrix with a remote",
+        *_GONE,
+        write("file.txt.dvc", "outs:\n- md5: 26ab0db90d72e28ad0ba1e22ee510510\n  size: 2\n  hash: md5\n  path: file.txt\n"),
+        repro("--allow-missing --dry prepare", code=255),
+    ),
+    case("core.autostage", "matrix", dvc("config core.autostage true"), write("sub.txt", "2\n"), repro()),
+    case("without Git", "no scm", write("dvc.yaml", "stages:\n  s: {cmd: cp file.txt s, deps: [file.txt], outs: [s]}\n"), repro()),
+    case("below the root", "matrix", write("sub.txt", "2\n"), tool("repro ../dvc.yaml:unkept", cwd="repo/folder", stdout=AS_A_RUN)),
+    case("a command with pipes and quotes", "empty", write("dvc.yaml", "stages:\n  s:\n    cmd: printf '%s\\n' \"a  b\" | tr a c > s\n    outs: [s]\n"), repro()),
+    case("no pipeline here", "empty", repro(code=255)),
+    case("no stage of this name", "matrix", repro("nope", code=255)),
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("checked", CHANGES, ids=lambda checked: checked.name)
 def test_repro_after_a_change_does_what_dvc_does(checked: Case, beside: Beside) -> None:
     beside.check(checked)
@@ -151,3 +220,55 @@ def test_repro_after_a_change_does_what_dvc_does(checked: Case, beside: Beside) 
 @pytest.mark.parametrize("checked", OPTIONS, ids=lambda checked: checked.name)
 def test_options_of_repro_do_what_they_do_in_dvc(checked: Case, beside: Beside) -> None:
     beside.check(checked)
+
+
+@pytest.mark.parametrize("checked", OTHERS, ids=lambda checked: checked.name)
+def test_repro_elsewhere_does_what_dvc_does(checked: Case, beside: Beside) -> None:
+    beside.check(checked)
+
+
+def random_pipeline(seed: int) -> str:
+    """Returns a `dvc.yaml` of 14 stages that read files and folders of each other, in mixed order."""
+    chance = random.Random(seed)
+    outs: list[str] = ["file.txt"]
+    stages = []
+    for number in range(14):
+        reads = chance.sample(outs, min(len(outs), chance.randint(0, 3)))
+        made = f"o{number}"
+        is_folder = chance.random() < 0.3
+        read = " ".join(f"{path}/*" if path.startswith("d") and "/" not in path else path for path in reads)
+        write_to = f"d{number}/in" if is_folder else made
+        make = f"mkdir d{number} && " if is_folder else ""
+        lines = [
+            f"  s{number}:",
+            f"    cmd: {make}cat {read or '/dev/null'} > {write_to} && echo {number} >> {write_to}",
+        ]
+        if reads:
+            lines += ["    deps:", *(f"    - {path}" for path in reads)]
+        if chance.random() < 0.4:
+            lines += ["    params:", f"    - {chance.choice(['lr', 'opt', 'opt.n'])}"]
+        kind = chance.choice(["outs", "outs", "metrics", "plots"])
+        options = chance.choice(["", "", ": {cache: false}", ": {push: false}"])
+        lines += [f"    {kind}:", f"    - {f'd{number}' if is_folder else made}{options}"]
+        outs.append(chance.choice([f"d{number}", f"d{number}/in"]) if is_folder else made)
+        stages.append("\n".join(lines))
+    chance.shuffle(stages)
+    return "stages:\n" + "\n".join(stages) + "\n"
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_pipeline_of_chance_is_listed_drawn_and_run_as_by_dvc(seed: int, beside: Beside) -> None:
+    chosen = case(
+        f"pipeline {seed}",
+        "empty",
+        write("file.txt", "one\n"),
+        write("params.yaml", "lr: 0.5\nopt: {n: 3, m: [1, x]}\n"),
+        write("dvc.yaml", random_pipeline(seed)),
+        tool("stage list", stdout=EXACT),
+        tool("dag --dot", stdout=EXACT),
+        tool("repro", stdout=AS_A_RUN),
+        write("params.yaml", "lr: 0.5\nopt: {n: 4, m: [1, x]}\n"),
+        tool("repro", stdout=AS_A_RUN),
+        settled(),
+    )
+    beside.check(chosen)

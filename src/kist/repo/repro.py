@@ -114,9 +114,7 @@ def repro(repository: Repository, targets: Sequence[str], options: ReproOptions,
             repository.sweep_now()
         chosen = plan(repository, targets, options.scope)
         changes = Changes(repository)
-        running = RunOptions(
-            options.to_cache, options.use_runs, options.pull, options.allow_missing, options.output
-        )
+        running = RunOptions(options.to_cache, options.use_runs, options.pull, options.output)
         runner = StageRunner(repository, lock, changes, tell, running)
         work = _Repro(repository, chosen, options, runner, changes, tell)
         try:
@@ -207,7 +205,7 @@ class _Repro:
         if stage.resolved is None:
             return self._verify(stage, shown, force=force)
         differences = stage_differences(self._repository, stage, self._runner.sight)
-        is_below = any(maker in self._would_run for maker in self._plan.graph.makers[stage.address])
+        is_below = self._is_below(stage)
         if not (force or is_below):
             judged = self._without_missing(stage, differences)
             if not (judged if options.allow_missing else differences):
@@ -221,6 +219,8 @@ class _Repro:
             if not options.dry:
                 self._runner.take(stage)
         elif options.dry:
+            if not (is_below or force or options.pull):
+                self._runner.need_inputs(stage)
             self._would_run.add(stage.address)
             self._runner.show(stage)
         else:
@@ -228,6 +228,10 @@ class _Repro:
                 self._pull_dependencies(stage)
             self._runner.run(stage, None if force else differences)
         return True
+
+    def _is_below(self, stage: Stage) -> bool:
+        """Says whether a stage reads what another one would write, which is only shown."""
+        return any(maker in self._would_run for maker in self._plan.graph.makers[stage.address])
 
     def _verify(self, stage: Stage, shown: str, *, force: bool) -> bool:
         """Records the present data of a `.dvc` file, where it differs."""

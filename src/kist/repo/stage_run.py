@@ -82,14 +82,12 @@ class RunOptions(NamedTuple):
         to_cache: False with `--no-commit`.
         use_runs: False with `--no-run-cache`.
         pull: fetch what is missing.
-        allow_missing: a dependency may be missing.
         output: the descriptor for what commands print; None: this program's own.
     """
 
     to_cache: bool = True
     use_runs: bool = True
     pull: bool = False
-    allow_missing: bool = False
     output: int | None = None
 
 
@@ -154,7 +152,7 @@ class StageRunner:
     def _remembered(self, stage: Stage, differences: StageChanges) -> LockedStage | None:
         """Returns the entry of a run that made the outputs of the present inputs, if all of its objects are here."""
         assert stage.resolved is not None
-        self._need_inputs(stage)
+        self.need_inputs(stage)
         if not is_remembered(stage.resolved):
             return None
         inputs = inputs_of(self._repository, stage, self.sight)
@@ -259,10 +257,9 @@ class StageRunner:
             if not out.output.persist:
                 remove_path(self._repository.abspath(out.path))
 
-    def _need_inputs(self, stage: Stage) -> None:
+    def need_inputs(self, stage: Stage) -> None:
+        """Raises DependencyMissingError if a stage lacks something that it reads."""
         for path in dependencies(stage):
-            if self._options.allow_missing and path in self.made:
-                continue
             if not os.path.lexists(self._repository.abspath(path)):
                 raise DependencyMissingError(
                     f"the dependency '{self._repository.shown(path)}' does not exist"
