@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.errors import FormatError, InputError, KistError
@@ -109,7 +110,7 @@ def repro(repository: Repository, targets: Sequence[str], options: ReproOptions,
     Holds: docs/spec/repro.md, invariants.
     """
     lock = repository.lock()
-    with lock:
+    with nullcontext() if options.dry else lock:
         if not options.dry:
             repository.sweep_now()
         chosen = plan(repository, targets, options.scope)
@@ -120,7 +121,8 @@ def repro(repository: Repository, targets: Sequence[str], options: ReproOptions,
         try:
             work.go()
         finally:
-            placed.note(repository.index, runner.made)
+            if not options.dry:
+                placed.note(repository.index, runner.made)
         to_stage = changes.to_stage() if work.error is not None else changes.finish()
         return ReproResult(work.ran, work.unchanged, work.failed, to_stage, work.error)
 
