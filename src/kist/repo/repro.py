@@ -20,9 +20,11 @@ from kist.repo.commit import commit_metafile
 from kist.repo.metafiles import Changes
 from kist.repo.pull import pull_locked
 from kist.repo.repro_plan import Plan, Scope, plan
+from kist.repo.runcache import copy_runs
 from kist.repo.stage_run import Event, RunOptions, StageRunner, Tell
 from kist.repo.status import stage_differences, stage_status
 from kist.repo.targets import shown_stage
+from kist.repo.transfers import can_list, open_remote
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
@@ -114,6 +116,8 @@ def repro(repository: Repository, targets: Sequence[str], options: ReproOptions,
         if not options.dry:
             repository.sweep_now()
         chosen = plan(repository, targets, options.scope)
+        if options.pull and options.use_runs and not options.dry:
+            _pull_runs(repository)
         changes = Changes(repository)
         running = RunOptions(options.to_cache, options.use_runs, options.pull, options.output)
         runner = StageRunner(repository, lock, changes, tell, running)
@@ -125,6 +129,19 @@ def repro(repository: Repository, targets: Sequence[str], options: ReproOptions,
                 placed.note(repository.index, runner.made)
         to_stage = changes.to_stage() if work.error is not None else changes.finish()
         return ReproResult(work.ran, work.unchanged, work.failed, to_stage, work.error)
+
+
+def _pull_runs(repository: Repository) -> None:
+    """Fetches the history of runs, where the remote can tell what it has."""
+    remote, _ = open_remote(repository, None)
+    is_listed = can_list(remote)
+    remote.close()
+    if is_listed:
+        copy_runs(repository, None, is_push=False)
+    else:
+        repository.notes.append(
+            f"remote '{remote.name}' cannot be listed: the history of runs was not fetched"
+        )
 
 
 class _Repro:

@@ -25,7 +25,7 @@ from kist.repo.collect import Out, Stage
 from kist.repo.data import digest_of
 from kist.repo.lockfiles import LockFiles
 from kist.repo.metafiles import Changes
-from kist.repo.runcache import copy_runs, run_cache
+from kist.repo.runcache import run_cache
 from kist.repo.sight import Sight
 from kist.repo.stage_entry import inputs_of, remember, stored_outputs
 from kist.repo.targets import Selected, dependencies, shown_stage
@@ -109,7 +109,6 @@ class StageRunner:
         self._options = options
         self._locks = LockFiles(repository)
         self._shell: list[str] = []
-        self._has_runs = False
         self.sight = Sight(repository)
         self.made: dict[str, Digest | None] = {}
 
@@ -166,10 +165,6 @@ class StageRunner:
         asked = inputs._replace(outs=tuple(Output(out.output.path) for out in stage.outs))
         try:
             found = self._search(stage, asked)
-            if found is None and self._options.pull and not self._has_runs:
-                self._has_runs = True
-                copy_runs(self._repository, None, is_push=False)
-                found = self._search(stage, asked)
         except RunIdError:
             return None
         return None if found is None else inputs._replace(outs=found)
