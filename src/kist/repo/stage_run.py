@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base.locks import FileLock
@@ -25,6 +25,7 @@ from kist.repo.collect import Out, Stage
 from kist.repo.data import digest_of
 from kist.repo.lockfiles import LockFiles
 from kist.repo.metafiles import Changes
+from kist.repo.repro_events import CACHED, CHANGED_MEANWHILE, COMMAND, LOCK, NEW_LOCK, RUNNING, Event, Tell
 from kist.repo.runcache import run_cache
 from kist.repo.sight import Sight
 from kist.repo.stage_entry import inputs_of, remember, stored_outputs
@@ -35,13 +36,6 @@ from kist.transfer.plan import Need, lacks
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
-
-RUNNING = "running"
-COMMAND = "command"
-CACHED = "cached"
-NEW_LOCK = "new lock"
-LOCK = "lock"
-CHANGED_MEANWHILE = "changed meanwhile"
 
 
 class OutputMissingError(InputError):
@@ -56,23 +50,6 @@ class DependencyMissingError(MissingError):
 
     code = "dependency-missing"
     exit_code = 255
-
-
-class Event(NamedTuple):
-    """Something to tell the person.
-
-    Attributes:
-        kind: one of the names in capitals of this module and of `repro`.
-        stage: as the person types it.
-        text: a command line, a path, a cause.
-    """
-
-    kind: str
-    stage: str
-    text: str = ""
-
-
-Tell = Callable[[Event], None]
 
 
 class RunOptions(NamedTuple):
@@ -100,7 +77,14 @@ class StageRunner:
     """
 
     def __init__(
-        self, repository: Repository, lock: FileLock, changes: Changes, tell: Tell, options: RunOptions
+        self,
+        repository: Repository,
+        lock: FileLock,
+        changes: Changes,
+        tell: Tell,
+        options: RunOptions,
+        sight: Sight,
+        made: dict[str, Digest | None],
     ) -> None:
         self._repository = repository
         self._lock = lock
@@ -109,8 +93,8 @@ class StageRunner:
         self._options = options
         self._locks = LockFiles(repository)
         self._shell: list[str] = []
-        self.sight = Sight(repository)
-        self.made: dict[str, Digest | None] = {}
+        self.sight = sight
+        self.made = made
 
     def run(self, stage: Stage, differences: StageChanges | None) -> None:
         """Makes a stage's outputs, and records it.
