@@ -6,6 +6,14 @@ beside the code that raises them.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Self
+
+_EXCERPT = 160
+"""How much of a line is shown."""
+
 
 class KistError(Exception):
     """Root of all errors that are shown to a person in one line, without a traceback.
@@ -59,10 +67,25 @@ class ConfigError(KistError):
 
 
 class FormatError(KistError):
-    """A metafile, manifest or lock file cannot be understood; the message names the file and, where known, the line."""
+    """A metafile, manifest or lock file cannot be understood; the message names the file and, where known, the line.
+
+    Attributes:
+        excerpt: that line as it stands there, behind its number, and a mark below the column; None where not known.
+    """
 
     code = "format"
     http_status = 422
+    excerpt: str | None = None
+
+    def showing(self, data: bytes, line: int | None, column: int | None = None) -> Self:
+        """Returns itself, with a line of a file's bytes. Args: line, column: from 1."""
+        lines = data.decode("utf-8", "replace").splitlines()
+        if line is not None and 0 < line <= len(lines):
+            text = lines[line - 1][:_EXCERPT]
+            self.excerpt = f"{line:>5} | {text}"
+            if column is not None and column <= len(text) + 1:
+                self.excerpt += "\n      | " + " " * (column - 1) + "^"
+        return self
 
 
 class MissingError(KistError):

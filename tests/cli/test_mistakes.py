@@ -148,8 +148,7 @@ def test_a_mistake_is_told_in_one_line_with_a_hint(
     "text",
     [
         "outs: [",
-        "<<<<<<< HEAD\n",
-        "outs:\n- md5: zz\n  path: model.bin\n",
+        "        "outs:\n- md5: zz\n  path: model.bin\n",
         "words",
         "outs:\n- path: a\n  sie: 4\n",
     ],
@@ -173,9 +172,29 @@ def test_a_mistyped_remote_is_an_error_of_a_listing_that_needs_none(project: Pro
     assert answer.err.endswith("hint: did you mean 'store'?\n")
 
 
+<<<<<<< HEAD
 def test_a_metafile_of_another_folder_names_its_data_from_there(project: Project) -> None:
     project.write({"new.bin": "new\n", "notes/x": ""})
     project.kist("add", "--file", "notes/new.dvc", "new.bin")
     assert project.read("notes/new.dvc").startswith("wdir: ..\nouts:\n")
     assert "/new.bin\n" in project.read(".gitignore")
     assert project.kist("status").out == "Data and pipelines are up to date.\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "excerpt"),
+    [
+        ("stages:\n  a:\n    cmd: x\n    dep: [b]\n", "did you mean 'deps'?", "    4 |     dep: [b]\n      |     ^\n"),
+        ("stages:\n  a:\n    cmd: 3\n", "expected a text or a list", "    3 |     cmd: 3\n      |     ^\n"),
+        ("stages:\n  a:\n    cmd: x\n   outs: [b]\n", "line 4, column 4", "    4 |    outs: [b]\n      |    ^\n"),
+        ("stages:\n  a:\n    cmd: echo ${x.y}\n", "'x.y' is not defined", "    3 |     cmd: echo ${x.y}\n      |     ^\n"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_pipeline_is_shown_with_its_line(
+    project: Project, text: str, message: str, excerpt: str
+) -> None:
+    project.write({"dvc.yaml": text})
+    answer = project.try_kist("repro")
+    assert answer.code == 255
+    assert message in answer.err
+    assert excerpt in answer.err

@@ -329,6 +329,12 @@ TEMPLATES: dict[str, tuple[Action, ...]] = {
     "clone": _clone(),
     "pipeline": _pipeline(),
     "matrix": _matrix(),
+    "matrix with a remote": (
+        *_matrix(),
+        make_folder("remote", cwd="."),
+        dvc("remote add -d storage ../remote"),
+        commit("remote"),
+    ),
     "plain": _plain(),
     "plain, two versions": (*_plain(), *_second_version(), commit("second")),
     "many": _many(),

@@ -390,6 +390,17 @@ def test_real_pipelines_have_dvc_s_names_and_commands(real_dvc: RealDvc, name: s
     assert sorted(ours) == sorted(output.splitlines())
     if ours:
         assert ours == commands_by_dvc(real_dvc, root, "--single-item", *ours)
+    code, drawn = run_dvc(real_dvc, root, "dag", "--dot")
+    assert code == 0, drawn
+    assert sorted(dot_by_kist(root).splitlines()) == sorted(drawn.splitlines())
+
+
+def dot_by_kist(root: str) -> str:
+    """Returns the stages and edges that Kist finds, for Graphviz."""
+    words = [sys.executable, "-m", "kist.cli.main", "dag", "--dot"]
+    done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done
+    return done.stdout
 
 
 # --- status -------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .helpers import AS_A_RUN, EXACT, Beside, Case, append, case, make_folder, replace, tool, write
+from .helpers import AS_A_RUN, AS_LINES, EXACT, Beside, Case, append, case, make_folder, replace, tool, write
 
 _EVERYTHING = (
     "stage add -n new -d model -d code.sh -p opt.n,lr -p other.json:x,seed -p whole.toml: -o z -o y -O nocache"
@@ -53,8 +53,9 @@ SHOWN = (
          tool("stage list --all", stdout=EXACT), tool("stage list --all --fail", code=255), tool("stage list second/dvc.yaml", code=255)),
     case("graphs", "matrix", *_SECOND, *(tool(f"dag {words}", stdout=EXACT) for words in (
         "--dot", "--mermaid", "--md second/dvc.yaml:s", "-o --dot", "train --dot", "train --dot --full",
-        "--collapse-foreach-matrix --dot", "model --dot", "each --mermaid",
+        "model --dot", "each --mermaid",
     ))),
+    case("a graph of groups", "matrix", *_SECOND, tool("dag --collapse-foreach-matrix --dot", stdout=AS_LINES)),
     case("a graph of what is not there", "matrix", tool("dag nope", code=255)),
     case("a graph below", "matrix", *_SECOND, tool("dag --dot", cwd="repo/second", stdout=EXACT)),
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """Every command that changes files, killed before each of its changing calls, whole and torn; and power cuts.
 
-F1-F4, F6, F10-F13 of the fault list.
+F1-F4, F6, F9-F13 of the fault list.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ POWER = [case for case in CASES if case.name in (
     "commit a stage copy",
     "push", "push again", "fetch", "pull copy", "pull hardlink", "pull update copy", "checkout copy",
     "checkout switch copy", "checkout switch symlink", "move a file", "unprotect hardlink", "config", "commit a stage",
-    "gc of the remote", "remove a stage",
+    "gc of the remote", "remove a stage", "repro of remembered runs",
 )]  # fmt: skip
 
 

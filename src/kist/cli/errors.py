@@ -10,7 +10,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from kist.base.shell import shell_line
-from kist.errors import InputError, KistError, UsageError
+from kist.errors import FormatError, InputError, KistError, UsageError
 
 if TYPE_CHECKING:
     from kist.cli.console import Console
@@ -73,6 +73,8 @@ def report(
         _write_traceback(error, console)
     if isinstance(error, KistError):
         console.error(error.message)
+        if isinstance(error, FormatError) and error.excerpt:
+            console.note(error.excerpt)
         if error.hint:
             console.hint(error.hint)
         return domain_exit_code if error.exit_code is None else error.exit_code

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kist.cli.context import Context
-    from kist.repo.stage_run import Event
+    from kist.repo.repro_events import Event
 
 
 def teller(context: Context) -> Callable[[Event], None]:

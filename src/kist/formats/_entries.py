@@ -70,7 +70,8 @@ class Source(NamedTuple):
     def fail(self, path: Path, cause: str, *, hint: str | None = None) -> NoReturn:
         """Raises a `MetafileError` that names the line of the item at `path`."""
         line, column = yaml.locate(self.data, path) or (None, None)
-        raise self.error(self.name, cause, line=line, column=column, hint=hint)
+        error = self.error(self.name, cause, line=line, column=column, hint=hint)
+        raise error.showing(self.data, line, column)
 
     def mapping(self, value: Any, path: Path, keys: Set[str] | None = None) -> dict[str, Any]:
         """Returns `value` if it is a mapping with known keys only."""

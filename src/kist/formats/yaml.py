@@ -190,7 +190,7 @@ def _load_slow(data: bytes, name: str) -> Any:
         _check_expansion(node, name)
         return yaml.constructor.construct_document(node)
     except MarkedYAMLError as error:
-        raise _conflict(data, name) or _marked(name, error) from error
+        raise _conflict(data, name) or _marked(name, error, data) from error
     except YAMLError as error:
         raise YamlError(name, " ".join(str(error).split())) from error
     except RecursionError as error:
@@ -209,14 +209,15 @@ def _conflict(data: bytes, name: str) -> YamlError | None:
     return None
 
 
-def _marked(name: str, error: Any) -> YamlError:
+def _marked(name: str, error: Any, data: bytes) -> YamlError:
     mark = error.problem_mark or error.context_mark
     problem = " ".join(str(error.problem or error.context or "not YAML").split())
     if error.context and error.problem:
         problem = f"{problem} ({' '.join(str(error.context).split())})"
     if mark is None:
         return YamlError(name, problem)
-    return YamlError(name, problem, line=mark.line + 1, column=mark.column + 1)
+    line, column = mark.line + 1, mark.column + 1
+    return YamlError(name, problem, line=line, column=column).showing(data, line, column)
 
 
 def _check_brackets(data: bytes, name: str) -> None:

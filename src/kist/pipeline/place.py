@@ -50,4 +50,5 @@ class Place(NamedTuple):
 
         place = yaml.locate(self.file.data, self.path)
         key = ".".join(str(step) for step in self.shown or self.path)
-        raise ResolveError(self.file.name, key, place[0] if place else None, cause, hint=hint)
+        line, column = place or (None, None)
+        raise ResolveError(self.file.name, key, line, cause, hint=hint).showing(self.file.data, line, column)

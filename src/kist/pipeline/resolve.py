@@ -158,16 +158,22 @@ def _stage(
     around: _Surroundings,
 ) -> ResolvedStage:
     directory, read, options = around
-    wdir = to_text(fill(body.get("wdir", "."), variables.values, place.inside("wdir"))) or "."
+    wdir = body.get("wdir", ".")
+    if read is not None:
+        wdir = to_text(fill(wdir, variables.values, place.inside("wdir")))
+    wdir = wdir or "."
     if read is not None and body.get("vars"):
         variables = variables.with_stage(body["vars"], place, wdir, read)
-    names = variables.values
-    filled = {
-        key: fill(value, names, place.inside(key))
-        for key, value in body.items()
-        if key not in ("wdir", "vars", "cmd")
-    }
-    cmd = fill(body["cmd"], names, place.inside("cmd"), options=options)
+    if read is None:
+        filled, cmd = body, body["cmd"]  # without any `${` there is nothing to fill in
+    else:
+        names = variables.values
+        filled = {
+            key: fill(value, names, place.inside(key))
+            for key, value in body.items()
+            if key not in ("wdir", "vars", "cmd")
+        }
+        cmd = fill(body["cmd"], names, place.inside("cmd"), options=options)
     file = posixpath.join(directory, FILE_NAME)
     return ResolvedStage(
         name=name,

@@ -6,35 +6,38 @@ Not here: which stages are meant (repro_plan), running one (stage_run). Implemen
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.errors import FormatError, InputError, KistError
 from kist.pipeline.changes import DELETED, NOT_IN_CACHE, StageChanges
 from kist.repo import placed
-from kist.repo.checkout import CheckoutOptions
 from kist.repo.collect import Stage
-from kist.repo.commit import commit_metafile
 from kist.repo.metafiles import Changes
-from kist.repo.pull import pull_locked
+from kist.repo.repro_events import (
+    FAILED,
+    FAILURE_IGNORED,
+    FROZEN,
+    GAP,
+    LEFT_OUT,
+    PULLING,
+    UNCHANGED,
+    VERIFYING,
+    VERIFYING_FROZEN,
+    Event,
+    Tell,
+)
 from kist.repo.repro_plan import Plan, Scope, plan
-from kist.repo.stage_run import Event, RunOptions, StageRunner, Tell
+from kist.repo.sight import Sight
 from kist.repo.status import stage_differences, stage_status
 from kist.repo.targets import shown_stage
 
 if TYPE_CHECKING:
+    from kist.base.locks import FileLock
+    from kist.formats.records import Digest
     from kist.repo.repository import Repository
-
-GAP = "gap"
-UNCHANGED = "unchanged"
-FROZEN = "frozen"
-VERIFYING = "verifying"
-VERIFYING_FROZEN = "verifying frozen"
-PULLING = "pulling"
-FAILED = "failed"
-FAILURE_IGNORED = "failure ignored"
-LEFT_OUT = "left out"
+    from kist.repo.stage_run import StageRunner
 
 STOP = "stop"
 KEEP_GOING = "keep going"
@@ -109,20 +112,21 @@ def repro(repository: Repository, targets: Sequence[str], options: ReproOptions,
     Holds: docs/spec/repro.md, invariants.
     """
     lock = repository.lock()
-    with lock:
+    with nullcontext() if options.dry else lock:
         if not options.dry:
             repository.sweep_now()
         chosen = plan(repository, targets, options.scope)
+        if options.pull and options.use_runs and not options.dry:
+            from kist.repo.repro_pull import pull_runs  # few ask for it
+
+            pull_runs(repository)
         changes = Changes(repository)
-        running = RunOptions(
-            options.to_cache, options.use_runs, options.pull, options.allow_missing, options.output
-        )
-        runner = StageRunner(repository, lock, changes, tell, running)
-        work = _Repro(repository, chosen, options, runner, changes, tell)
+        work = _Repro(repository, chosen, options, lock, changes, tell)
         try:
             work.go()
         finally:
-            placed.note(repository.index, runner.made)
+            if work.ran and not options.dry:
+                placed.note(repository.index, work.made)
         to_stage = changes.to_stage() if work.error is not None else changes.finish()
         return ReproResult(work.ran, work.unchanged, work.failed, to_stage, work.error)
 
@@ -135,28 +139,43 @@ class _Repro:
         repository: Repository,
         chosen: Plan,
         options: ReproOptions,
-        runner: StageRunner,
+        lock: FileLock,
         changes: Changes,
         tell: Tell,
     ) -> None:
         self._repository = repository
         self._plan = chosen
         self._options = options
-        self._runner = runner
+        self._lock = lock
         self._changes = changes
         self._tell = tell
         self._forced: set[str] = set()
         self._left_out: set[str] = set()
         self._would_run: set[str] = set()
+        self._sight = Sight(repository)
+        self._opened: StageRunner | None = None
+        self.made: dict[str, Digest | None] = {}
         self.ran: list[str] = []
         self.unchanged: list[str] = []
         self.failed: list[str] = []
         self.error: ReproError | None = None
 
+    @property
+    def _runner(self) -> StageRunner:
+        if self._opened is None:
+            from kist.repo.stage_run import RunOptions, StageRunner  # often there is nothing to run
+
+            asked = self._options
+            options = RunOptions(asked.to_cache, asked.use_runs, asked.pull, asked.output)
+            self._opened = StageRunner(
+                self._repository, self._lock, self._changes, self._tell, options, self._sight, self.made
+            )
+        return self._opened
+
     def go(self) -> None:
         """Goes through the stages."""
         if not self._options.pull:
-            self._runner.sight.prime(self._plan.stages)
+            self._sight.prime(self._plan.stages)
         is_gap = False
         for stage in self._plan.stages:
             if stage.address in self._left_out:
@@ -182,11 +201,11 @@ class _Repro:
 
     def _note_made(self, stage: Stage) -> None:
         for out in stage.outs:
-            self._runner.made.setdefault(out.path, out.output.digest)
+            self.made.setdefault(out.path, out.output.digest)
 
     def _handle(self, stage: Stage, shown: str, error: KistError | OSError) -> None:
         """Tells of a failure, and leaves out what depends on it."""
-        self._runner.sight.forget()
+        self._sight.forget()
         if self._options.on_error == IGNORE:
             self._tell(Event(FAILURE_IGNORED, shown, cause_of(error)))
             return
@@ -206,8 +225,8 @@ class _Repro:
             self._tell(Event(FROZEN, shown))
         if stage.resolved is None:
             return self._verify(stage, shown, force=force)
-        differences = stage_differences(self._repository, stage, self._runner.sight)
-        is_below = any(maker in self._would_run for maker in self._plan.graph.makers[stage.address])
+        differences = stage_differences(self._repository, stage, self._sight)
+        is_below = self._is_below(stage)
         if not (force or is_below):
             judged = self._without_missing(stage, differences)
             if not (judged if options.allow_missing else differences):
@@ -221,6 +240,8 @@ class _Repro:
             if not options.dry:
                 self._runner.take(stage)
         elif options.dry:
+            if not (is_below or force or options.pull):
+                self._runner.need_inputs(stage)
             self._would_run.add(stage.address)
             self._runner.show(stage)
         else:
@@ -229,10 +250,14 @@ class _Repro:
             self._runner.run(stage, None if force else differences)
         return True
 
+    def _is_below(self, stage: Stage) -> bool:
+        """Says whether a stage reads what another one would write, which is only shown."""
+        return any(maker in self._would_run for maker in self._plan.graph.makers[stage.address])
+
     def _verify(self, stage: Stage, shown: str, *, force: bool) -> bool:
         """Records the present data of a `.dvc` file, where it differs."""
         assert stage.metafile is not None
-        options, sight = self._options, self._runner.sight
+        options, sight = self._options, self._sight
         if not force:
             status = stage_status(self._repository, stage, sight)
             is_missing = bool(status) and all(
@@ -249,6 +274,8 @@ class _Repro:
         self._ask(shown)
         self._tell(Event(VERIFYING, shown))
         if not options.dry:
+            from kist.repo.commit import commit_metafile  # often no data changed
+
             commit_metafile(self._repository, stage, stage.metafile, self._changes, to_cache=options.to_cache)
             self._changes.note(stage.file)
             sight.forget()
@@ -264,7 +291,7 @@ class _Repro:
         assert stage.resolved is not None
         recorded = {dep.path: dep.digest for dep in (stage.locked.deps if stage.locked is not None else ())}
         known = {stage.resolved.rooted(path): digest for path, digest in recorded.items()}
-        made = self._runner.made
+        made = self.made
         deps = {
             path: word
             for path, word in differences.deps.items()
@@ -278,25 +305,18 @@ class _Repro:
 
     def _pull(self, stage: Stage, shown: str) -> bool:
         """Fetches and checks out a stage's outputs; returns whether all of them are there then."""
+        from kist.repo.repro_pull import pull_stage
+
         self._tell(Event(PULLING, shown))
-        result = pull_locked(self._repository, [shown], options=CheckoutOptions(force=True))
-        self._runner.sight.forget()
-        return not result.transfer.failed and result.checkout.error(self._repository) is None
+        is_there = pull_stage(self._repository, shown)
+        self._sight.forget()
+        return is_there
 
     def _pull_dependencies(self, stage: Stage) -> None:
-        """Fetches the dependencies that are missing and that another stage or metafile has."""
-        repository = self._repository
-        outs = [out.path for other in self._plan.everything for out in other.outs]
-        missing = [
-            path
-            for path in self._plan.graph.nodes[stage.address].deps
-            if not os.path.lexists(repository.abspath(path))
-            and any(path == out or path.startswith(out + "/") for out in outs)
-        ]
-        if missing:
-            targets = [repository.shown(path) for path in missing]
-            pull_locked(repository, targets, options=CheckoutOptions(force=True))
-            self._runner.sight.forget()
+        from kist.repo.repro_pull import pull_dependencies
+
+        if pull_dependencies(self._repository, stage, self._plan.everything):
+            self._sight.forget()
 
 
 def _is_hopeless(error: KistError | OSError) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base.locks import FileLock
@@ -25,7 +25,8 @@ from kist.repo.collect import Out, Stage
 from kist.repo.data import digest_of
 from kist.repo.lockfiles import LockFiles
 from kist.repo.metafiles import Changes
-from kist.repo.runcache import copy_runs, run_cache
+from kist.repo.repro_events import CACHED, CHANGED_MEANWHILE, COMMAND, LOCK, NEW_LOCK, RUNNING, Event, Tell
+from kist.repo.runcache import run_cache
 from kist.repo.sight import Sight
 from kist.repo.stage_entry import inputs_of, remember, stored_outputs
 from kist.repo.targets import Selected, dependencies, shown_stage
@@ -35,13 +36,6 @@ from kist.transfer.plan import Need, lacks
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
-
-RUNNING = "running"
-COMMAND = "command"
-CACHED = "cached"
-NEW_LOCK = "new lock"
-LOCK = "lock"
-CHANGED_MEANWHILE = "changed meanwhile"
 
 
 class OutputMissingError(InputError):
@@ -58,23 +52,6 @@ class DependencyMissingError(MissingError):
     exit_code = 255
 
 
-class Event(NamedTuple):
-    """Something to tell the person.
-
-    Attributes:
-        kind: one of the names in capitals of this module and of `repro`.
-        stage: as the person types it.
-        text: a command line, a path, a cause.
-    """
-
-    kind: str
-    stage: str
-    text: str = ""
-
-
-Tell = Callable[[Event], None]
-
-
 class RunOptions(NamedTuple):
     """How stages are run.
 
@@ -82,14 +59,12 @@ class RunOptions(NamedTuple):
         to_cache: False with `--no-commit`.
         use_runs: False with `--no-run-cache`.
         pull: fetch what is missing.
-        allow_missing: a dependency may be missing.
         output: the descriptor for what commands print; None: this program's own.
     """
 
     to_cache: bool = True
     use_runs: bool = True
     pull: bool = False
-    allow_missing: bool = False
     output: int | None = None
 
 
@@ -102,7 +77,14 @@ class StageRunner:
     """
 
     def __init__(
-        self, repository: Repository, lock: FileLock, changes: Changes, tell: Tell, options: RunOptions
+        self,
+        repository: Repository,
+        lock: FileLock,
+        changes: Changes,
+        tell: Tell,
+        options: RunOptions,
+        sight: Sight,
+        made: dict[str, Digest | None],
     ) -> None:
         self._repository = repository
         self._lock = lock
@@ -111,9 +93,8 @@ class StageRunner:
         self._options = options
         self._locks = LockFiles(repository)
         self._shell: list[str] = []
-        self._has_runs = False
-        self.sight = Sight(repository)
-        self.made: dict[str, Digest | None] = {}
+        self.sight = sight
+        self.made = made
 
     def run(self, stage: Stage, differences: StageChanges | None) -> None:
         """Makes a stage's outputs, and records it.
@@ -154,7 +135,7 @@ class StageRunner:
     def _remembered(self, stage: Stage, differences: StageChanges) -> LockedStage | None:
         """Returns the entry of a run that made the outputs of the present inputs, if all of its objects are here."""
         assert stage.resolved is not None
-        self._need_inputs(stage)
+        self.need_inputs(stage)
         if not is_remembered(stage.resolved):
             return None
         inputs = inputs_of(self._repository, stage, self.sight)
@@ -168,10 +149,6 @@ class StageRunner:
         asked = inputs._replace(outs=tuple(Output(out.output.path) for out in stage.outs))
         try:
             found = self._search(stage, asked)
-            if found is None and self._options.pull and not self._has_runs:
-                self._has_runs = True
-                copy_runs(self._repository, None, is_push=False)
-                found = self._search(stage, asked)
         except RunIdError:
             return None
         return None if found is None else inputs._replace(outs=found)
@@ -259,10 +236,9 @@ class StageRunner:
             if not out.output.persist:
                 remove_path(self._repository.abspath(out.path))
 
-    def _need_inputs(self, stage: Stage) -> None:
+    def need_inputs(self, stage: Stage) -> None:
+        """Raises DependencyMissingError if a stage lacks something that it reads."""
         for path in dependencies(stage):
-            if self._options.allow_missing and path in self.made:
-                continue
             if not os.path.lexists(self._repository.abspath(path)):
                 raise DependencyMissingError(
                     f"the dependency '{self._repository.shown(path)}' does not exist"

@@ -264,3 +264,15 @@ def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LockUnavailableError, match="cannot lock the repository"):
         FileLock(str(tmp_path / "file" / "lock"), wait_s=0).__enter__()
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+def test_a_lock_that_is_released_for_a_while_is_free_and_taken_again(tmp_path: Path, by_link: bool) -> None:
+    path = str(tmp_path / "lock")
+    with FileLock(path, wait_s=0, by_link=by_link) as lock:
+        with lock.released(), FileLock(path, wait_s=0, by_link=by_link):
+            pass
+        with pytest.raises(RepositoryLockedError):
+            FileLock(path, wait_s=0, by_link=by_link).__enter__()
+    with FileLock(path, wait_s=0, by_link=by_link):
+        pass
