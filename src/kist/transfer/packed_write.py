@@ -152,26 +152,29 @@ class OpenPack:
 
     def __init__(self, nonce: bytes) -> None:
         self.name: PackName | None = None
-        self._parts: list[bytes | memoryview] = [pack.render_pack_header(nonce)]
-        self.size = pack.PACK_HEADER_BYTES
-        self._rows: list[tuple[bytes, Place]] = []
         self.table = b""
+        # One buffer from the first byte to the last: a pack is never in memory twice.
+        self._data = bytearray(pack.render_pack_header(nonce))
+        self._rows: list[tuple[bytes, Place]] = []
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return len(self._data)
 
     def add(self, chunk: bytes, stored: bytes | memoryview, size: int, codec: int) -> Place:
         """Puts a chunk at the end; returns its place."""
-        place = Place(0, self.size, len(stored), size, codec)
-        self._parts.append(bytes(stored))
+        place = Place(0, len(self._data), len(stored), size, codec)
+        self._data += stored
         self._rows.append((chunk, place))
-        self.size += len(stored)
         return place
 
-    def close(self) -> bytes:
+    def close(self) -> bytearray:
         """Returns the bytes of the whole, which has its name from now on."""
         end = pack.render_pack_end(self._rows)
         self.table = end[: -pack.PACK_TAIL_BYTES]
-        self._parts.append(end)
-        data = b"".join(self._parts)
-        self._parts = []
+        data, self._data = self._data, bytearray()
+        data += end
         self.name = PackName(hashlib.sha256(data).digest(), len(data))
         return data
 
@@ -237,7 +240,7 @@ def send_packs(tools: Tools, packs: Iterable[OpenPack], *, meanwhile: Callable[[
     engine.run(work, packs, done, meanwhile=meanwhile)
 
 
-def _send_pack(tools: Tools, engine: Engine, key: str, data: bytes) -> Item:
+def _send_pack(tools: Tools, engine: Engine, key: str, data: bytearray) -> Item:
     storage, able = tools.storage, tools.storage.abilities
     view = memoryview(data)
     step = max(_PART_BYTES, able.part_bytes)

@@ -253,7 +253,7 @@ def _indexes_come_before_packs(patch: pytest.MonkeyPatch) -> None:
         for one in packs:
             data = one.close()
             assert one.name is not None
-            held.setdefault(tools.name, []).append((one.name.key, data))
+            held.setdefault(tools.name, []).append((one.name.key, bytes(data)))
             tools.catalogue.packs[one.name.digest.hex()] = Item(one.name.key, len(data))
 
     def late(self: Session, rows: Any, locate: Any) -> None:
