@@ -148,7 +148,8 @@ def test_a_mistake_is_told_in_one_line_with_a_hint(
     "text",
     [
         "outs: [",
-        "        "outs:\n- md5: zz\n  path: model.bin\n",
+        "<<<<<<< HEAD\n",
+        "outs:\n- md5: zz\n  path: model.bin\n",
         "words",
         "outs:\n- path: a\n  sie: 4\n",
     ],
@@ -172,7 +173,6 @@ def test_a_mistyped_remote_is_an_error_of_a_listing_that_needs_none(project: Pro
     assert answer.err.endswith("hint: did you mean 'store'?\n")
 
 
-<<<<<<< HEAD
 def test_a_metafile_of_another_folder_names_its_data_from_there(project: Project) -> None:
     project.write({"new.bin": "new\n", "notes/x": ""})
     project.kist("add", "--file", "notes/new.dvc", "new.bin")

@@ -25,11 +25,13 @@ class HttpWorld(FaultWorld):
         def opened(**options: str) -> Place:
             return Place("web", server.url, "http", {"method": "PUT", **options}, {})
 
-        super().__init__(root, open_storage(opened(read_timeout="0.3")), open_storage(opened()))
+        super().__init__(
+            root, lambda seconds: open_storage(opened(read_timeout=str(seconds))), open_storage(opened())
+        )
         self.server = server
         self.faults = Faults()
 
-    def arrange(self, kind: str, count: int) -> None:
+    def begin(self, kind: str, count: int) -> None:
         """As of FaultWorld."""
         self.server.fault = self.faults.arrange(kind, count)
 
@@ -63,3 +65,4 @@ class TestHttpFaults(FaultContract):
             world = HttpWorld(tmp_path, server)
             yield world
             world.take_back()
+            world.close()

@@ -29,11 +29,11 @@ class SshWorld(FaultWorld):
 
         super().__init__(
             root,
-            open_storage(opened(self.orders, timeout="0.5")),
+            lambda seconds: open_storage(opened(self.orders, timeout=str(seconds))),
             open_storage(opened(str(root / "no-orders"))),
         )
 
-    def arrange(self, kind: str, count: int) -> None:
+    def begin(self, kind: str, count: int) -> None:
         """As of FaultWorld."""
         faulty_ssh.order(self.orders, kind, min(count, 200))
 
@@ -44,11 +44,6 @@ class SshWorld(FaultWorld):
     def take_back(self) -> None:
         """As of FaultWorld."""
         faulty_ssh.take_back(self.orders)
-
-    def close(self) -> None:
-        """Ends connections."""
-        self.remote.close()
-        self.clean.close()
 
 
 class TestSshFaults(FaultContract):
@@ -76,13 +71,13 @@ def test_a_connection_that_nobody_used_for_long_is_not_taken_for_dead(tmp_path: 
     if faulty_ssh.sftp_server() is None:
         pytest.skip("OpenSSH's sftp-server is not installed")
     world = SshWorld(tmp_path)
-    storage = world.remote.storage
+    storage = world._impatient
     assert isinstance(storage, SshStorage)
     storage.write("x", Body.of(b"x"))
     (connection,) = storage._connections
     connection._heard -= 3600  # as after an hour of waiting for its share of a limited rate
     world.arrange("late", 1)
-    found = storage.head("x")
+    found = storage.head("x")  # the answer comes after the first look at the clock
     assert found is not None and found.size == 1
     assert storage._connections == [connection]
     world.close()

@@ -48,12 +48,14 @@ class S3World(FaultWorld):
     def __init__(self, root: Path, peer: S3Peer, proxy: FaultProxy) -> None:
         number = next(_numbers)
         super().__init__(
-            root, opened(peer, proxy.url, number, read_timeout="0.5"), opened(peer, peer.endpoint, number)
+            root,
+            lambda seconds: opened(peer, proxy.url, number, read_timeout=str(seconds)),
+            opened(peer, peer.endpoint, number),
         )
         self.proxy = proxy
         self.faults = Faults()
 
-    def arrange(self, kind: str, count: int) -> None:
+    def begin(self, kind: str, count: int) -> None:
         """As of FaultWorld."""
         if kind != "flipped":
             self.proxy.fault = self.faults.arrange(kind, count)
@@ -93,6 +95,7 @@ class TestS3Faults(FaultContract):
             world = S3World(tmp_path, peer, proxy)
             yield world
             world.take_back()
+            world.close()
 
 
 def _signed(headers: dict[str, str]) -> bool:

@@ -23,6 +23,7 @@ from tests.peers.servers import S3Peer
 
 from kist.testing.project import Project
 from kist.testing.web_server import WebServer
+from kist.testing.webhdfs_server import WebhdfsServer
 
 
 class Watch:
@@ -169,6 +170,19 @@ def test_over_webdav(tmp_path: Path) -> None:
         keeper.remote("token", f"{address}/a", token=WRONG)
         keeper.refused("token", "does not accept the user or password")
     keeper.refused("address", "cannot reach remote")
+
+
+@pytest.mark.timeout(120)
+def test_over_webhdfs(tmp_path: Path) -> None:
+    with WebhdfsServer(str(tmp_path / "hdfs")) as server:
+        server.token = RIGHT
+        keeper = Keeper(tmp_path, RIGHT, WRONG)
+        address = server.url.replace("http://", "webhdfs://") + "/data"
+        keeper.remote("right", address, token=RIGHT)
+        keeper.there_and_back("right")
+        keeper.remote("wrong", address, token=WRONG)
+        keeper.refused("wrong", "does not accept the user or password")
+    keeper.refused("right", "cannot reach remote")
 
 
 @pytest.fixture

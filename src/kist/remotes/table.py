@@ -36,6 +36,7 @@ BACKENDS = {
     "ssh": Backend("kist.remotes.ssh"),
     "webdav": Backend("kist.remotes.webdav"),
     "webdavs": Backend("kist.remotes.webdav"),
+    "webhdfs": Backend("kist.remotes.webhdfs"),
 }
 """By scheme."""
 

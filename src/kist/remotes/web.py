@@ -105,21 +105,24 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         accepted: Sequence[int] = (),
+        follows: bool = True,
     ) -> Answer:
         """Returns the answer to a request, redirects followed; its body has to be read or released.
 
-        Args: accepted: statuses of 400 and more that the caller understands.
+        Args:
+            accepted: statuses of 400 and more that the caller understands.
+            follows: otherwise a redirect is an answer.
 
         Raises: the errors of storages, by status; StorageMissingError for 404 and 410.
         """
         for _ in range(_REDIRECTS):
             answer = self._ask_once(method, url, headers or {}, body)
             target = answer.headers.get("Location")
-            if answer.status in (301, 302, 303, 307, 308) and target is not None:
+            if follows and answer.status in (301, 302, 303, 307, 308) and target is not None:
                 answer.release()
                 url = urllib.parse.urljoin(url, target)
                 continue
-            if answer.status < 300 or answer.status in accepted:
+            if answer.status < (300 if follows else 400) or answer.status in accepted:
                 if method == "HEAD":
                     answer.release()
                 return answer

@@ -39,11 +39,15 @@ class FaultWorld:
         remote: reaches the service through the faults.
     """
 
-    def __init__(self, root: Path, faulty: Storage, clean: Storage) -> None:
-        """Args: clean: reaches the service as it is."""
+    def __init__(self, root: Path, opened: Callable[[float], Storage], clean: Storage) -> None:
+        """Args: opened: opens a storage that bears silence for so many seconds. clean: reaches the service as it is.
+
+        A short patience is only for the faults that take it: a busy machine is silent for half a second by itself.
+        """
+        self._patient, self._impatient = opened(30.0), opened(1.5)
         self.here = LooseStore(str(root / "here"))
         self.there = LooseStore(str(root / "there"))
-        self.remote = StorageRemote(faulty, index=StatIndex(str(root / "index")))
+        self.remote = StorageRemote(self._patient, index=StatIndex(str(root / "index")))
         self.clean = clean
         data = [b"one", b"two" * 1000, b"x" * 200_000, random.Random(3).randbytes(6 * LARGE_BYTES + 7)]
         self.oids = [self._put(each) for each in data]
@@ -59,7 +63,17 @@ class FaultWorld:
 
     def arrange(self, kind: str, count: int) -> None:
         """Lets a fault happen to the next `count` requests that it can happen to."""
+        self.remote.storage = self._impatient if kind == "stalled" else self._patient
+        self.begin(kind, count)
+
+    def begin(self, kind: str, count: int) -> None:
+        """Lets the service misbehave."""
         raise NotImplementedError
+
+    def close(self) -> None:
+        """Ends connections."""
+        for storage in (self._patient, self._impatient, self.clean):
+            storage.close()
 
     def is_over(self) -> bool:
         """Says whether all that was arranged has happened."""

@@ -2,7 +2,7 @@
 
 Harm is ordered by files in a folder, each for one occasion: `KIND-ANYTHING`, removed when it happened. Kinds:
 `denied` (the login is refused), `reset` (the connection ends at a request), `busy` (a request fails), `stalled` (it
-is never answered), `late` (it is answered after 0.3 s), `short` (a read ends early), `flipped` (a byte that is read is
+is never answered), `late` (it is answered after 0.6 s), `short` (a read ends early), `flipped` (a byte that is read is
 another), `dropped` (bytes are not written, and the server says that they are). `kill-BYTES` stays, and kills the client
 when that many bytes came to be written. Not here: keys, hosts, ciphers.
 """
@@ -131,7 +131,7 @@ class _Wire:
     def be_late(self, request: bytes) -> None:
         """Passes a request on after a while."""
         assert self._server.stdin is not None
-        time.sleep(0.3)
+        time.sleep(0.6)
         _write(self._server.stdin, request)
 
     def flip(self, request: bytes) -> None:

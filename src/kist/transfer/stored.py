@@ -41,8 +41,9 @@ _PUBLISH_EVERY = 20_000
 _CHECKED_FOR_S = 24 * 3600
 _SHARE = 16
 _PART_NAME = "kist-part-"
-_UNSURE_EACH = 1000
-"""Objects that a push asks for again because the service only said that it took them."""
+_UNSURE_EACH, _UNSURE_LISTED = 1000, 64
+"""Objects that a push asks for again because the service only said that it took them; fewer where a share of all
+that is there is listed anyway."""
 _PREFIXES = [f"{number:02x}" for number in range(256)]
 
 
@@ -237,11 +238,12 @@ class StorageRemote:
         space = self._space(algorithm)
         row = self._index.folder(space, "unsure")
         names = row.names.split("\0") if row is not None and row.names else []
-        asked = set(names[:_UNSURE_EACH])
+        each = _UNSURE_LISTED if self.storage.abilities.lists else _UNSURE_EACH
+        asked = set(names[:each])
         if not asked:
             return set()
         lacking = self.missing(asked, algorithm)
-        left = "\0".join(names[_UNSURE_EACH:])
+        left = "\0".join(names[each:])
         self._index.save(space, [("unsure", FolderRow(left, b"", b""))])
         return lacking
 

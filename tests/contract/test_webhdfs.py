@@ -1,0 +1,99 @@
+"""WebHDFS remotes against a stand-in of our own, which public client libraries work with (tests/peers)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kist.remotes.storage import (
+    Body,
+    Place,
+    Storage,
+    StorageAuthError,
+    StorageFailedError,
+    StoragePermissionError,
+    StorageRefusedError,
+)
+from kist.remotes.table import open_storage
+from kist.testing.storage_contract import StorageContract, read_all
+from kist.testing.web_server import Handler
+from kist.testing.webhdfs_server import WebhdfsServer
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[WebhdfsServer]:
+    """Yields a running stand-in."""
+    with WebhdfsServer(str(tmp_path / "hdfs")) as server:
+        yield server
+
+
+def opened(server: WebhdfsServer, **options: str) -> Storage:
+    """Returns the storage at a server, in a folder that is not there yet."""
+    address = server.url.replace("http://", "webhdfs://")
+    return open_storage(Place("store", f"{address}/deep er/data", "webhdfs", options, {}))
+
+
+class TestWebhdfs(StorageContract):
+    """The suite."""
+
+    @pytest.fixture
+    def storage(self, server: WebhdfsServer) -> Storage:
+        """Returns an empty storage."""
+        server.token = "t0ken/secret"
+        return opened(server, token="t0ken/secret")
+
+    @pytest.fixture
+    def secrets(self) -> list[str]:
+        """Returns the token."""
+        return ["t0ken"]
+
+
+def test_who_asks_is_said(server: WebhdfsServer) -> None:
+    opened(server, user="ann", proxy_to="bob").head("x")
+    assert any("user.name=ann" in request and "doas=bob" in request for request in server.requests)
+    server.user, server.password = "ann", "s3cret"
+    opened(server, user="ann", password="s3cret").head("x")
+    with pytest.raises(StorageAuthError, match="401") as caught:
+        opened(server, user="ann", password="wr0ng").head("x")
+    assert "wr0ng" not in caught.value.message
+
+
+def test_refusals_are_told_apart_and_show_no_token(server: WebhdfsServer) -> None:
+    server.readers = {"eve"}
+    with pytest.raises(StoragePermissionError, match="permission to write"):
+        opened(server, user="eve").write("x", Body.of(b"x"))
+    server.token = "right"
+    with pytest.raises(StorageAuthError) as caught:
+        opened(server, token="wr0ng").head("x")
+    assert "wr0ng" not in caught.value.message
+    with pytest.raises(StorageRefusedError, match="no Kerberos"):
+        opened(server, kerberos="true")
+
+
+def test_a_proxy_stands_for_the_data_nodes(server: WebhdfsServer, tmp_path: Path) -> None:
+    opened(server).write("x", Body.of(b"through"))
+    with WebhdfsServer(server.folder) as proxy:
+
+        def send_on(handler: Handler) -> bool:
+            if "op=OPEN" in handler.path:
+                handler.answer(307, b"", {"Location": f"{server.url}{handler.path}"})
+                return True
+            return False
+
+        server.fault = send_on
+        storage = opened(server, data_proxy_target=f"{proxy.url}/data/webhdfs/v1")
+        assert read_all(storage, "x") == b"through"
+        assert any("op=OPEN" in request for request in proxy.requests)
+
+
+def test_half_a_file_is_seen_at_once(server: WebhdfsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = opened(server)
+    storage.write("x", Body.of(b"whole"))
+    real = Handler._body
+    monkeypatch.setattr(Handler, "_body", lambda self: (real(self) or b"")[:3])
+    with pytest.raises(StorageFailedError, match="3 bytes are there of 6"):
+        storage.write("x", Body.of(b"longer"))
+    assert read_all(storage, "x") == b"whole"
+    assert [item.key for item in storage.list("")] == ["x"]
