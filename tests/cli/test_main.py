@@ -251,7 +251,7 @@ def test_cd_changes_the_directory_first(repository: Path, capsys: pytest.Capture
 def test_cd_to_nowhere_is_one_line_and_255(tmp_path: Path) -> None:
     result = kist("--cd", "nowhere", "root", cwd=tmp_path)
     assert result.returncode == 255
-    assert result.stderr == "error: cannot change to 'nowhere': no such file or directory\n"
+    assert result.stderr == "error: cannot change to 'nowhere': no such file or directory\nhint: ls .\n"
 
 
 def test_outside_of_a_repository_the_code_is_253(tmp_path: Path) -> None:
@@ -272,6 +272,8 @@ def test_version_says_what_the_place_can_do(repository: Path, capsys: pytest.Cap
         line.partition(":")[0] for line in lines
     }
     assert "Repo: dvc (no_scm)" in lines
+    supports = next(line for line in lines if line.startswith("Supports: ")).removeprefix("Supports: ")
+    assert {"local", "http", "ssh", "webdav"} <= set(supports.split(", "))
     assert next(line for line in lines if line.startswith("Cache types: ")).endswith("hardlink, symlink")
     assert not os.listdir(repository / ".dvc" / "cache")
 

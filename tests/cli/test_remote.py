@@ -206,6 +206,20 @@ def test_mistakes_are_one_line_and_a_hint(empty: Project, words: list[str], code
     assert empty.read(".dvc/config") == before
 
 
+@pytest.mark.parametrize("option", ["version_aware", "worktree"])
+@pytest.mark.parametrize("command", [("push",), ("status", "-c")])
+def test_a_remote_that_keeps_versions_itself_is_refused(
+    project: Project, option: str, command: tuple[str, ...]
+) -> None:
+    project.kist("remote", "add", "-d", "store", "s3://bucket/data")
+    project.kist("remote", "modify", "store", option, "true")
+    answer = project.try_kist(*command)
+    assert answer.code != 0
+    first, second = answer.err.splitlines()
+    assert first.startswith(f"error: cannot use remote 'store': '{option}' keeps data by its names")
+    assert second == f"hint: kist remote modify --unset store {option}"
+
+
 def test_a_mistyped_remote_of_a_push_suggests_the_right_one(empty: Project) -> None:
     empty.kist("remote", "add", "storage", "../st")
     answer = empty.try_kist("push", "-r", "storgae")

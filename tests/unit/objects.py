@@ -98,3 +98,31 @@ def make_poor(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(atomic, "sync_file_system", sync_file_system)
     monkeypatch.setattr(links, "clone", clone)
     return asked
+
+
+class Counted:
+    """A progress that keeps what it was told.
+
+    Attributes:
+        rows: phase, files, bytes of each call.
+        totals: files and bytes that each phase announced.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, int, int]] = []
+        self.totals: list[tuple[int | None, int | None]] = []
+        self._name = ""
+
+    def phase(self, name: str, files: int | None = None, size_bytes: int | None = None) -> Counted:
+        self._name = name
+        self.totals.append((files, size_bytes))
+        return self
+
+    def advance(self, files: int = 0, size_bytes: int = 0) -> None:
+        self.rows.append((self._name, files, size_bytes))
+
+    def __enter__(self) -> Counted:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass

@@ -8,16 +8,23 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections.abc import Callable
 
 BLOCK_SIZE = 1 << 20
+REPORT_SIZE = 16 << 20
+"""So many bytes of one file are told together: a part of a second on any disk, and hundreds of blocks."""
 _SAMPLE = 512
 _TEXT = bytes(range(32, 127)) + b"\n\r\t\f\b"
 
 
-def read_md5(path: str, size_hint: int = 0) -> tuple[bytes, int]:
+def read_md5(
+    path: str, size_hint: int = 0, *, report: Callable[[int], None] | None = None
+) -> tuple[bytes, int]:
     """Returns the md5 digest (16 bytes) of a file's bytes and their number.
 
-    Args: size_hint: the expected size in bytes; a small file is then read in one call.
+    Args:
+        size_hint: the expected size in bytes; a small file is then read in one call.
+        report: told now and then how many bytes more of a large file were read; not of its end.
 
     Raises: OSError: with the path in `filename`.
     """
@@ -33,9 +40,13 @@ def read_md5(path: str, size_hint: int = 0) -> tuple[bytes, int]:
             digest, total = hashlib.md5(usedforsecurity=False), 0
         buffer = bytearray(BLOCK_SIZE)
         view = memoryview(buffer)
+        told = 0
         while count := os.readv(descriptor, [buffer]):
             digest.update(view[:count])
             total += count
+            if report is not None and total - told >= REPORT_SIZE:
+                report(total - told)
+                told = total
         return digest.digest(), total
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from error

@@ -21,7 +21,7 @@ from kist.formats.records import MD5
 from kist.remotes.base import SizeOf
 from kist.store import garbage
 from kist.store.copying import CopyOutcome, copy_objects
-from kist.store.loose import OBJECT_MODE, LooseStore, sweep_staging
+from kist.store.loose import LooseStore, sweep_staging
 from kist.store.presence import Presence
 from kist.store.statindex import DIGEST_SIZE, FolderRow, StatIndex
 
@@ -238,10 +238,10 @@ class FolderRemote:
             return stream.read()
 
     def write_key(self, key: str, data: bytes) -> None:
-        """Writes a small value, whole or not at all; like an object, all who may enter the folder may read it."""
+        """Writes a small value, whole or not at all."""
         path = os.path.join(self.path, key)
         self.store(MD5).make_folder(os.path.dirname(path))
-        atomic.write_file(path, data, mode=OBJECT_MODE)
+        atomic.write_file(path, data)
 
     def close(self) -> None:
         """Does nothing: a folder has no connections."""

@@ -40,6 +40,20 @@ BACKENDS = {
 """By scheme."""
 
 
+def usable_schemes() -> list[str]:
+    """Returns the schemes whose libraries are installed; imports them."""
+    found = []
+    for scheme, backend in BACKENDS.items():
+        try:
+            importlib.import_module(backend.module)
+        except ModuleNotFoundError as error:
+            if backend.extra is None or (error.name or "").startswith("kist"):
+                raise
+        else:
+            found.append(scheme)
+    return found
+
+
 def open_storage(place: Place) -> Storage:
     """Returns the storage at a remote's address. Nothing is asked of the service yet.
 

@@ -199,13 +199,14 @@ def _in_both(shown: Plan, now: Plan) -> Plan:
 
 def _remove(repository: Repository, plan: Plan) -> None:
     noted = list_of_gone(repository)
-    going = {
-        leftover.oid for item in plan.places for objects in item.objects.values() for leftover in objects
+    places = {
+        item.place.name: [leftover.oid for objects in item.objects.values() for leftover in objects]
+        for item in plan.places
     }
     # Once a manifest is gone, nothing tells what its members were: the next run must know that they were to go.
-    needs_note = plan.is_delicate and any(oid.endswith(".dir") for oid in going)
+    needs_note = plan.is_delicate and any(oid.endswith(".dir") for oids in places.values() for oid in oids)
     if needs_note:
-        gone.write(noted, plan.missed | going, durable=True)
+        gone.write(noted, plan.missed, places=places, durable=True)
     for item in plan.places:
         phase = "Cleaning up" if item.place.remote is None else f"Cleaning up {item.place.name}"
         for algorithm, objects in item.objects.items():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kist.base import atomic
 from kist.errors import KistError
+from kist.formats.records import MD5
 from kist.remotes.local import FolderRemote
 
 if TYPE_CHECKING:
@@ -37,11 +38,20 @@ This text is written once, into an empty place; it may be deleted.
 
 
 def introduce(remote: Remote) -> None:
-    """Writes the text into a storage that is empty; nothing is ever overwritten, and a push never fails for it."""
+    """Writes the text into a storage that is empty; nothing is ever overwritten.
+
+    What only this text is refused for is let pass; a disk that fails would fail the push as well, and is told.
+    """
     try:
-        if _is_empty(remote):
+        if not _is_empty(remote):
+            return
+        if isinstance(remote, FolderRemote):
+            remote.store(MD5).make_folder(remote.path)
+            # For everybody to read, as objects are.
+            atomic.write_file(os.path.join(remote.path, KEY), _TEXT.encode(), mode=0o644)
+        else:
             remote.write_key(KEY, _TEXT.encode())
-    except (OSError, KistError):
+    except (PermissionError, KistError):
         pass  # what the push itself cannot do it tells in its own words
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base.listing import unpack_stat
-from kist.errors import FormatError
+from kist.base.shell import shell_line
+from kist.errors import ConfigError, FormatError
 from kist.formats.records import LEGACY_MD5, MD5
 from kist.remotes.base import Remote
 from kist.remotes.local import FolderRemote
@@ -51,6 +52,12 @@ class TransferResult(NamedTuple):
     objects: Sequence[ObjectOutcome] = ()
 
 
+class CloudVersionsError(ConfigError):
+    """The remote is set up to hold files under their own names, in the versions of the service, and not objects."""
+
+    code = "cloud-versions"
+
+
 def open_remote(
     repository: Repository, name: str | None, *, jobs: int | None = None
 ) -> tuple[Remote, str | None]:
@@ -61,9 +68,16 @@ def open_remote(
         jobs: how many requests at once, instead of what the remote's options or the pace say.
 
     Raises:
-        NoRemoteError, UnknownRemoteError, RemoteKindError, ExtraMissingError.
+        NoRemoteError, UnknownRemoteError, CloudVersionsError, RemoteKindError, ExtraMissingError.
     """
     remote, is_assumed = repository.settings.choose_remote(name)
+    for option in ("version_aware", "worktree"):
+        if remote.boolean(option, False):
+            raise CloudVersionsError(
+                f"cannot use remote '{remote.name}': '{option}' keeps data by its names in the cloud, "
+                "which this version cannot do",
+                hint=shell_line("kist", "remote", "modify", "--unset", remote.name, option),
+            )
     note = f"using remote '{remote.name}', the only one" if is_assumed else None
     if remote.scheme != "local":
         from kist.remotes.storage import Place  # a folder needs none of it

@@ -225,7 +225,7 @@ class _Planner:
         if any(plan.object_count for plan in plans):
             self._refuse_unread()
         going = {item.oid for plan in plans for items in plan.objects.values() for item in items}
-        before = {oid for oid in self._decided if oid.endswith(".dir")} - self._read
+        before = self._decided - self._read
         missed = before | {oid for _, oid in self._why if oid.endswith(".dir") and oid in going}
         is_delicate = len(self._places) > 1 or self._is_shared()
         return Plan(plans, self._stale_temps(), self._skipped, frozenset(missed), is_delicate)
@@ -435,10 +435,11 @@ class _Planner:
         has_grace = place.remote is not None or is_shared or self._own.settings.hardlink_lock
         earliest = time.time_ns() - int(self._rules.grace_s * 1e9)
         stays: dict[Id, str] = {}
+        decided = self._decided | gone.going(list_of_gone(self._own), place.name)
         for key, item in found.items():
             if place.remote is None and key in linked:
                 stays[key] = "linked"
-            elif key in self._why or key[1] in self._decided:
+            elif key in self._why or key[1] in decided:
                 continue
             elif has_grace and self._rules.grace_s > 0 and item.changed_ns > earliest:
                 stays[key] = "recent"

@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kist.base import atomic, digests, parallel
-from kist.base.listing import pack_stat, settle
+from kist.base.listing import pack_stat, settle, unpack_stat
 from kist.base.parallel import Emit
 from kist.base.progress import Progress
 from kist.formats.records import MD5
@@ -72,6 +72,8 @@ def copy_objects(
     if not asked:
         return outcome
     asked.sort()
+    if size_bytes is None and len(asked) < _FORK_FILES:  # many take all workers anyway
+        size_bytes = sum(unpack_stat(record)[1] for oid in asked if (record := source.stat(oid)) is not None)
     staging = target.new_staging()
     try:
         target.make_prefixes({oid[:2] for oid in asked})
@@ -158,19 +160,25 @@ class _Job:
     def _copy_group(self, oids: list[str], emit: Emit) -> tuple[bytes, int]:
         states = bytearray()
         total = done = size = 0
+
+        def report(part: int) -> None:
+            nonlocal size
+            emit(0, part)
+            size -= part  # of the object's size, which is added once it is copied
+
         for oid in oids:
-            state, copied = self._copy(oid, emit)
+            state, copied = self._copy(oid, report)
             states.append(state)
             total += copied
             done += 1
-            size += copied if copied < digests.BLOCK_SIZE * 4 else 0
+            size += copied
             if size >= 4 << 20:
                 emit(done, size)
                 done = size = 0
         emit(done, size)
         return bytes(states), total
 
-    def _copy(self, oid: str, emit: Emit) -> tuple[int, int]:
+    def _copy(self, oid: str, report: Callable[[int], None]) -> tuple[int, int]:
         path = self.source.path(oid)
         try:
             reader = digests.open_regular(path)
@@ -184,7 +192,7 @@ class _Job:
         try:
             writer = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OBJECT_MODE)
             try:
-                is_right, size = self._pour(reader, writer, oid, emit)
+                is_right, size = self._pour(reader, writer, oid, report)
                 os.fchmod(writer, OBJECT_MODE)  # whatever the umask: a shared cache is for others too
             except OSError as error:
                 raise OSError(error.errno, error.strerror, error.filename or staged) from error
@@ -197,17 +205,18 @@ class _Job:
             return _CORRUPT, 0
         return _COPIED, size
 
-    def _pour(self, reader: int, writer: int, oid: str, emit: Emit) -> tuple[bool, int]:
+    def _pour(self, reader: int, writer: int, oid: str, report: Callable[[int], None]) -> tuple[bool, int]:
         digest = hashlib.md5(usedforsecurity=False)
-        total = 0
+        total = told = 0
         while block := digests.read_block(reader, self.source.path(oid)):
             if self.limiter is not None:
                 self.limiter.spend(len(block))
             digest.update(block)
             atomic.write_all(writer, block)
             total += len(block)
-            if total % (16 * digests.BLOCK_SIZE) == 0:
-                emit(0, 16 * digests.BLOCK_SIZE)
+            if total - told >= digests.REPORT_SIZE:
+                report(total - told)
+                told = total
         if self.source.algorithm == MD5 or oid.endswith(".dir"):
             return digest.hexdigest() == oid[:32], total
         once, each = digests.read_legacy_md5(self.source.path(oid))

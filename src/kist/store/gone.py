@@ -1,26 +1,36 @@
-"""What `gc` decided to remove from a cache: nobody takes it for lost, or for somebody else's.
+"""What `gc` decided to remove: nobody takes it for lost, or for somebody else's.
 
-A list of ids in one file of the cache: manifests that were removed though history names them, and, during a removal,
-all that goes. Disposable: without it `gc` is only more careful. Implements docs/spec/gc.md, sections 3 to 5.
+A list in one file, a line each: ids of manifests that were removed though history names them; and, during a removal,
+`PLACE/ID` for all that goes from a place. Disposable: without it `gc` is only more careful. Implements docs/spec/gc.md,
+sections 3 to 5.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from kist.base import atomic
 from kist.store.loose import LooseStore, is_oid
 
 
 def decided(path: str) -> set[str]:
-    """Returns the ids on the list at `path`."""
+    """Returns the ids of manifests on the list at `path`."""
+    return {line for line in _lines(path) if is_oid(line)}
+
+
+def going(path: str, place: str) -> set[str]:
+    """Returns the ids that an interrupted removal was to take from a place."""
+    found = (line.rpartition("/") for line in _lines(path))
+    return {oid for name, _, oid in found if name == place and is_oid(oid)}
+
+
+def _lines(path: str) -> set[str]:
     try:
         with open(path, "rb") as stream:
-            lines = stream.read().decode("ascii", "replace").split("\n")
+            return set(stream.read().decode("utf-8", "replace").split("\n"))
     except OSError:
         return set()
-    return {line for line in lines if is_oid(line)}
 
 
 def is_damaged(cache: LooseStore, oid: str) -> bool:
@@ -28,10 +38,14 @@ def is_damaged(cache: LooseStore, oid: str) -> bool:
     return os.path.lexists(os.path.join(cache.base, "kist-bad", oid))
 
 
-def write(path: str, oids: Iterable[str], *, durable: bool) -> None:
-    """Makes the list these ids, if it is not so already."""
-    wanted = set(oids)
-    if wanted != decided(path):
-        text = "".join(f"{oid}\n" for oid in sorted(wanted))
+def write(
+    path: str, manifests: Iterable[str], *, durable: bool, places: Mapping[str, Iterable[str]] | None = None
+) -> None:
+    """Makes the list these manifests, and what goes from each place, if it is not so already."""
+    wanted = set(manifests)
+    for place, oids in (places or {}).items():
+        wanted |= {f"{place}/{oid}" for oid in oids}
+    if wanted != _lines(path) - {""}:
+        text = "".join(f"{line}\n" for line in sorted(wanted))
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        atomic.write_file(path, text.encode("ascii"), mode=0o644, durable=durable)
+        atomic.write_file(path, text.encode(), mode=0o644, durable=durable)

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from kist.base import atomic, digests, parallel
@@ -263,13 +263,19 @@ class _Job:
         column = bytearray()
         copies = self.store is not None and self.link in (links.COPY, links.REFLINK)
         done = size = 0
+
+        def report(part: int) -> None:
+            nonlocal size
+            emit(0, part)
+            size -= part  # of the file's size, which is added once it is read
+
         for k, name in enumerate(batch.names.split("\0")):
             path = f"{batch.folder}/{name}"
             expected = unpack_stat(batch.stats[k * STAT_SIZE : (k + 1) * STAT_SIZE])[1]
             if copies:
-                column += self._hash_and_copy(path, self._staged(at, k))
+                column += self._hash_and_copy(path, self._staged(at, k), report)
             elif self.algorithm == MD5:
-                column += digests.read_md5(path, expected)[0]
+                column += digests.read_md5(path, expected, report=report)[0]
             else:
                 column += digests.read_legacy_md5(path)[0]
             done += 1
@@ -280,7 +286,7 @@ class _Job:
         emit(done, size)
         return bytes(column)
 
-    def _hash_and_copy(self, path: str, staged: str) -> bytes:
+    def _hash_and_copy(self, path: str, staged: str, report: Callable[[int], None]) -> bytes:
         """Returns the digest of a copy that is made in the same pass, so that it fits the bytes that are stored."""
         import hashlib  # the reading commands hash in `digests`
 
@@ -293,10 +299,15 @@ class _Job:
                 if is_clone:
                     source = writer
                 digest = hashlib.md5(usedforsecurity=False)
+                untold = 0
                 while block := digests.read_block(source, path):
                     digest.update(block)
                     if not is_clone:
                         atomic.write_all(writer, block)
+                    untold += len(block)
+                    if untold >= digests.REPORT_SIZE:
+                        report(untold)
+                        untold = 0
                 os.fchmod(writer, OBJECT_MODE)
             finally:
                 os.close(writer)
@@ -358,7 +369,7 @@ class _Job:
         return _MADE
 
     def _publish_copy(self, path: str, target: str, digest: bytes, staged: str) -> int:
-        if self._hash_and_copy(path, staged) != digest:
+        if self._hash_and_copy(path, staged, lambda part: None) != digest:
             return _COPIED  # changed meanwhile: the check finds it
         if os.path.exists(staged):
             atomic.sync_file(staged)

@@ -7,6 +7,7 @@ Not here: which tree is wanted (repo) and whether its objects were fetched. Impl
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import os
 import stat
@@ -442,10 +443,14 @@ class _Job:
         self.links_objects = not self.copies
         self._token = atomic.temp_name()[: -len(atomic.TEMP_SUFFIX)]
         self._verified: set[bytes] = set()
+        self._emit: Emit = lambda files, size_bytes: None
+        self._untold = 0
+        """Bytes that were copied and not reported yet."""
 
     def handle(self, request: Any, emit: Emit) -> Any:
         """Does ("make" | "publish" | "check", first, last, ...) for the folders [first, last) of the plan."""
         kind, first, last = request[:3]
+        self._emit = emit
         if kind == "make":
             return [self._make_folder(at, emit) for at in range(first, last)]
         if kind == "publish":
@@ -560,7 +565,8 @@ class _Job:
             raise
         finally:
             os.close(descriptor)
-        emit(len(states), 0)
+        emit(len(states), self._untold)
+        self._untold = 0
         return bytes(states)
 
     def _make_one(self, descriptor: int, name: str, digest: bytes, is_there: bool, temp: str) -> int:
@@ -612,7 +618,7 @@ class _Job:
 
     def _is_right(self, path: str, digest: bytes) -> bool:
         if self.store.algorithm == MD5:
-            return digests.read_md5(path)[0] == digest
+            return digests.read_md5(path, report=functools.partial(self._emit, 0))[0] == digest
         return digest in digests.read_legacy_md5(path)
 
     def _copy(self, descriptor: int, digest: bytes, target: str, name: str, is_there: bool) -> int:
@@ -639,6 +645,10 @@ class _Job:
                     found.update(block)
                     if not is_clone:
                         atomic.write_all(writer, block)
+                    self._untold += len(block)
+                    if self._untold >= digests.REPORT_SIZE:
+                        self._emit(0, self._untold)
+                        self._untold = 0
                 if self.executable:
                     os.fchmod(writer, stat.S_IMODE(os.fstat(writer).st_mode) | stat.S_IXUSR)
             finally:

@@ -76,3 +76,12 @@ def test_the_two_old_ids_differ_where_a_later_block_changes_kind(
     once, each = digests.read_legacy_md5(str(tmp_path / "file"))
     assert once == hashlib.md5(b"text\n..\0\0\0\0\0\0\n").digest()
     assert each == hashlib.md5(b"text\n..\0\0\0\0\0\0\r\n").digest()
+
+
+def test_a_large_file_is_told_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "BLOCK_SIZE", 8)
+    monkeypatch.setattr(digests, "REPORT_SIZE", 20)
+    (tmp_path / "file").write_bytes(b"x" * 100)
+    told: list[int] = []
+    assert digests.read_md5(str(tmp_path / "file"), 100, report=told.append)[1] == 100
+    assert told == [24, 24, 24, 24]

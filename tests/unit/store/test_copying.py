@@ -8,8 +8,9 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.unit.objects import assert_sound, contents, make_poor, md5, put, read, write
+from tests.unit.objects import Counted, assert_sound, contents, make_poor, md5, put, read, write
 
+from kist.base import digests
 from kist.base.listing import pack_stat
 from kist.base.progress import SilentProgress
 from kist.formats.records import LEGACY_MD5
@@ -111,3 +112,17 @@ def test_old_text_objects_are_checked_by_their_old_id(tmp_path: Path, workers: i
 def test_asking_for_nothing_touches_nothing(stores: tuple[LooseStore, LooseStore]) -> None:
     assert copy(set(), stores, 2) == CopyOutcome([], [], [], [], 0)
     assert not os.path.exists(stores[1].base)
+
+
+def test_bytes_of_a_large_object_are_reported_while_it_is_copied_and_add_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "BLOCK_SIZE", 1000)
+    monkeypatch.setattr(digests, "REPORT_SIZE", 3000)
+    source, target = LooseStore(str(tmp_path / "a")), LooseStore(str(tmp_path / "b"))
+    oids = {put(source, b"x" * 10_500), put(source, b"y" * 7)}
+    shown = Counted()
+    copy_objects(oids, source, target, workers=1, progress=shown, phase="Copying")
+    assert shown.totals == [(2, 10_507)]
+    assert [row for row in shown.rows if row[1] == 0] == [("Copying", 0, 3000)] * 3
+    assert sum(size for _, _, size in shown.rows) == 10_507

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.objects import assert_sound, batches_of, contents, make_poor, md5, put, read, write
+from tests.unit.objects import Counted, assert_sound, batches_of, contents, make_poor, md5, put, read, write
 
+from kist.base import digests
 from kist.base.listing import STAT_SIZE, UNTRUSTED, pack_stat
 from kist.base.progress import SilentProgress
 from kist.formats.records import LEGACY_MD5
@@ -298,3 +299,18 @@ def test_batches_stay_small_and_lose_nothing(folder: Path, monkeypatch: pytest.M
     assert b"".join(batch.stats for batch in batches) == b"".join(stats)
     assert all(len(batch.names.split("\0")) <= 4 for batch in batches)
     assert ingest.split_batches(str(folder), [], []) == []
+
+
+@pytest.mark.parametrize("link", [links.COPY, links.HARDLINK])
+def test_bytes_of_a_large_file_are_reported_while_it_is_read_and_add_up(
+    tmp_path: Path, store: LooseStore, link: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "BLOCK_SIZE", 1000)
+    monkeypatch.setattr(digests, "REPORT_SIZE", 3000)
+    write(tmp_path / "data" / "large", b"x" * 10_500)
+    write(tmp_path / "data" / "small", b"y" * 7)
+    shown = Counted()
+    store_batches(batches_of(tmp_path / "data"), store, link=link, workers=1, progress=shown)
+    hashed = [row for row in shown.rows if row[0] == "Hashing"]
+    assert hashed[:3] == [("Hashing", 0, 3000)] * 3
+    assert (sum(files for _, files, _ in hashed), sum(size for _, _, size in hashed)) == (2, 10_507)

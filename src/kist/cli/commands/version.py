@@ -61,12 +61,14 @@ def _print(context: Context, name: str, value: object) -> None:
 def _program(context: Context) -> dict[str, object]:
     import platform  # slow to import; this command may take its time
 
+    from kist.remotes.table import usable_schemes
+
     paths = context.config_paths()
     return {
         "Version": __version__,
         "Platform": f"Python {platform.python_version()} on {platform.platform()}",
         "Git": _git_version(context),
-        "Supports": ["local"],
+        "Supports": ["local", *sorted(usable_schemes())],
         "Config": {
             "Global": os.path.dirname(paths.user or ""),
             "System": os.path.dirname(paths.system or ""),
