@@ -113,9 +113,9 @@ class Counter:
         changed = {path: oid for path, oid in came.items() if path in gone}
         removed = {path: oid for path, oid in gone.items() if path not in came}
         grown = _grown(old, new) if not inner else None
-        if grown is not None and not (changed or removed):
+        if grown is not None and grown >= 0 and not (changed or removed):
             return Tally(added=len(added), added_bytes=grown)
-        if grown is not None and not (changed or added):
+        if grown is not None and grown <= 0 and not (changed or added):
             return Tally(removed=len(removed), removed_bytes=-grown)
         return Tally(
             len(added),
