@@ -132,7 +132,7 @@ class StorageRemote:
         def note(oid: str, item: Item | None) -> None:
             if item is None:
                 lacking.add(oid)
-            else:
+            elif item.size >= 0:
                 self._sizes[oid] = item.size
 
         engine.run(ask, sorted(oids), note)
@@ -432,7 +432,9 @@ class StorageRemote:
             known = self._sizes.get(oid)
             if known is None and oid in begun:
                 # What is left may be of a damaged object, of another size.
-                return self._ask_size(engine, oid, target)
+                found = self._ask_size(engine, oid, target)
+                if found[1] >= 0:
+                    return found
             if known is not None and known > SMALL_BYTES:
                 return "large", known
             return self._receive_small(engine, oid, target, f"{staging}/{oid}")
@@ -481,6 +483,8 @@ class StorageRemote:
             return "missing", 0
         if size > SMALL_BYTES:
             found = self._ask_size(engine, oid, target)
+            if found[1] < 0:
+                return self._receive_unsized(engine, oid, target, path)
             if found[0] == "large" and self.storage.abilities.ranges:
                 _keep_first(_partial(target, oid), found[1], b"".join(blocks))
             return found
@@ -495,6 +499,30 @@ class StorageRemote:
         finally:
             os.close(descriptor)
         if not _fits(oid, digest.digest(), path, algorithm):
+            os.unlink(path)
+            return "corrupt", size
+        return "copied", size
+
+    def _receive_unsized(self, engine: Engine, oid: str, target: LooseStore, path: str) -> tuple[str, int]:
+        """Reads a large value whose size the service does not tell: at once, and not to be continued."""
+
+        def read() -> tuple[bytes, int]:
+            digest = hashlib.md5(usedforsecurity=False)
+            size = 0
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, OBJECT_MODE)
+            try:
+                for block in self.storage.read(key_of(oid, target.algorithm)):
+                    engine.spend(len(block))
+                    digest.update(block)
+                    atomic.write_all(descriptor, block)
+                    size += len(block)
+                os.fchmod(descriptor, OBJECT_MODE)
+            finally:
+                os.close(descriptor)
+            return digest.digest(), size
+
+        digest, size = engine.attempt(read)
+        if not _fits(oid, digest, path, target.algorithm):
             os.unlink(path)
             return "corrupt", size
         return "copied", size
