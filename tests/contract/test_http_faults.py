@@ -12,9 +12,10 @@ import pytest
 from kist.formats.records import MD5
 from kist.remotes.storage import Place
 from kist.remotes.table import open_storage
-from kist.testing.fault_contract import FaultContract, FaultWorld
+from kist.testing.fault_contract import LARGE_BYTES, FaultContract, FaultWorld
 from kist.testing.web_faults import Faults
-from kist.testing.web_server import WebServer
+from kist.testing.web_server import Handler, WebServer
+from kist.transfer import stored
 from kist.transfer.stored import key_of
 
 
@@ -66,3 +67,30 @@ class TestHttpFaults(FaultContract):
             yield world
             world.take_back()
             world.close()
+
+
+def test_a_server_that_tells_no_sizes_is_good_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "SMALL_BYTES", LARGE_BYTES)
+
+    def unsized(handler: Handler) -> bool:
+        if handler.command not in ("HEAD", "GET") or not os.path.isfile(handler._file()):
+            return False
+        handler.send_response(200)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        handler.close_connection = True
+        if handler.command == "GET":
+            with open(handler._file(), "rb") as stream:
+                handler.wfile.write(stream.read())
+        return True
+
+    with WebServer(str(tmp_path / "www")) as server:
+        world = HttpWorld(tmp_path, server)
+        world.push()
+        server.fault = unsized
+        assert world.push().moved == [], "what is there is not taken for damaged"
+        world.assert_whole(world.receive())
+        with open(os.path.join(server.folder, key_of(world.oids[3], MD5)), "ab") as stream:
+            stream.write(b"x")
+        assert world.receive().corrupt == [world.oids[3]]
+        world.close()

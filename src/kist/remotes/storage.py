@@ -100,7 +100,7 @@ class Item(NamedTuple):
 
     Attributes:
         key: relative to the remote's address, "/" separates; no leading "/".
-        size: in bytes.
+        size: in bytes; -1 where the service does not tell it.
         tag: what changes whenever the content does (an ETag), or None.
         version: the version's id where the service keeps versions.
         modified_s: seconds since 1970, or None.

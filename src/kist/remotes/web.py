@@ -52,7 +52,8 @@ def refuse_login(place: Place) -> None:
     if at and ":" in login:
         raise SecretInAddressError(
             f"cannot use remote '{place.name}': its address holds a key, and buckets are not opened that way",
-            hint=shell_line("kist", "remote", "modify", place.name, "url", f"{place.scheme}://BUCKET/FOLDER"),
+            hint=f"{shell_line('kist', 'remote', 'remove', place.name)} && "
+            + shell_line("kist", "remote", "add", place.name, f"{place.scheme}://BUCKET/FOLDER"),
         )
 
 

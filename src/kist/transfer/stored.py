@@ -132,7 +132,7 @@ class StorageRemote:
         def note(oid: str, item: Item | None) -> None:
             if item is None:
                 lacking.add(oid)
-            else:
+            elif item.size >= 0:
                 self._sizes[oid] = item.size
 
         engine.run(ask, sorted(oids), note)
@@ -429,7 +429,12 @@ class StorageRemote:
         begun = _begun(target)
 
         def work(oid: str) -> tuple[str, int]:
-            known = begun.get(oid) or self._sizes.get(oid)
+            known = self._sizes.get(oid)
+            if known is None and oid in begun:
+                # What is left may be of a damaged object, of another size.
+                found = self._ask_size(engine, oid, target)
+                if found[1] >= 0:
+                    return found
             if known is not None and known > SMALL_BYTES:
                 return "large", known
             return self._receive_small(engine, oid, target, f"{staging}/{oid}")
@@ -455,6 +460,10 @@ class StorageRemote:
             shown.advance(1, 0)
         return arrived
 
+    def _ask_size(self, engine: Engine, oid: str, target: LooseStore) -> tuple[str, int]:
+        item = engine.attempt(lambda: self.storage.head(key_of(oid, target.algorithm)))
+        return ("large", item.size) if item is not None else ("missing", 0)
+
     def _receive_small(self, engine: Engine, oid: str, target: LooseStore, path: str) -> tuple[str, int]:
         key, algorithm = key_of(oid, target.algorithm), target.algorithm
 
@@ -473,12 +482,12 @@ class StorageRemote:
         except StorageMissingError:
             return "missing", 0
         if size > SMALL_BYTES:
-            item = engine.attempt(lambda: self.storage.head(key))
-            if item is None:
-                return "missing", 0
-            if self.storage.abilities.ranges:
-                _keep_first(_partial(target, oid), item.size, b"".join(blocks))
-            return "large", item.size
+            found = self._ask_size(engine, oid, target)
+            if found[1] < 0:
+                return self._receive_unsized(engine, oid, target, path)
+            if found[0] == "large" and self.storage.abilities.ranges:
+                _keep_first(_partial(target, oid), found[1], b"".join(blocks))
+            return found
         engine.spend(size)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, OBJECT_MODE)
         try:
@@ -490,6 +499,30 @@ class StorageRemote:
         finally:
             os.close(descriptor)
         if not fits(oid, digest.digest(), path, algorithm):
+            os.unlink(path)
+            return "corrupt", size
+        return "copied", size
+
+    def _receive_unsized(self, engine: Engine, oid: str, target: LooseStore, path: str) -> tuple[str, int]:
+        """Reads a large value whose size the service does not tell: at once, and not to be continued."""
+
+        def read() -> tuple[bytes, int]:
+            digest = hashlib.md5(usedforsecurity=False)
+            size = 0
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, OBJECT_MODE)
+            try:
+                for block in self.storage.read(key_of(oid, target.algorithm)):
+                    engine.spend(len(block))
+                    digest.update(block)
+                    atomic.write_all(descriptor, block)
+                    size += len(block)
+                os.fchmod(descriptor, OBJECT_MODE)
+            finally:
+                os.close(descriptor)
+            return digest.digest(), size
+
+        digest, size = engine.attempt(read)
+        if not _fits(oid, digest, path, target.algorithm):
             os.unlink(path)
             return "corrupt", size
         return "copied", size
@@ -719,14 +752,10 @@ def _partial(target: LooseStore, oid: str) -> str:
     return os.path.join(target.base, f"{_PART_NAME}{oid}")
 
 
-def _begun(target: LooseStore) -> dict[str, int]:
-    """Returns the large objects of which an earlier run left something, with their sizes in bytes."""
-    found = {}
-    with os.scandir(target.base) as entries:
-        for entry in entries:
-            if entry.name.startswith(_PART_NAME) and not entry.name.endswith(".ranges"):
-                found[entry.name.removeprefix(_PART_NAME)] = entry.stat(follow_symlinks=False).st_size
-    return found
+def _begun(target: LooseStore) -> set[str]:
+    """Returns the large objects of which an earlier run left something."""
+    names = [name for name in os.listdir(target.base) if name.startswith(_PART_NAME)]
+    return {name.removeprefix(_PART_NAME) for name in names if not name.endswith(".ranges")}
 
 
 def _keep_first(path: str, size: int, data: bytes) -> None:

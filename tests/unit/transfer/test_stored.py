@@ -191,3 +191,34 @@ def test_an_object_that_went_is_missed_when_its_prefix_has_its_turn(world: World
     for _ in range(16):
         found |= world.remote.damaged(MD5, size_of=lambda oid: None, workers=1)
     assert found == {gone}
+
+
+def test_what_is_left_of_a_damaged_object_of_another_size_does_no_harm(world: World) -> None:
+    oid = put(world.here, large())
+    world.send(oid)
+    path = os.path.join(world.storage.path, key_of(oid, MD5))
+    with open(path, "ab") as stream:
+        stream.write(b"more" * 50_000)
+
+    def break_off(name: str, key: str) -> None:
+        if name == "read" and world.storage.calls["read"] > 5:
+            raise KeyboardInterrupt
+
+    world.storage.fault = break_off
+    world.remote._jobs = 1
+    with pytest.raises(KeyboardInterrupt):
+        world.receive(oid)
+    world.storage.fault = lambda name, key: None
+    os.truncate(path, len(large()))
+    assert world.receive(oid).copied == [oid]
+    assert_sound(world.there)
+
+
+def test_an_object_that_is_gone_when_it_is_to_be_continued_is_missing(world: World) -> None:
+    oid = put(world.here, large())
+    world.send(oid)
+    os.makedirs(world.there.base, exist_ok=True)
+    with open(os.path.join(world.there.base, f"kist-part-{oid}"), "wb") as stream:
+        stream.write(b"x" * 100)
+    os.unlink(os.path.join(world.storage.path, key_of(oid, MD5)))
+    assert world.receive(oid).missing == [oid]
