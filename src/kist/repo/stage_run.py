@@ -193,7 +193,6 @@ class StageRunner:
         repository, resolved = self._repository, stage.resolved
         assert resolved is not None
         before = self._inputs_now(stage)
-        self._remove_outputs(stage)
         repository.index.flush()
         shown = self._shown(stage)
         self._shell = self._shell or shell_words(repository.environ)
@@ -202,13 +201,15 @@ class StageRunner:
         reads = [repository.abspath(path) for path in self._read_paths(stage)]
         writes = [repository.abspath(out.path) for out in stage.outs]
         own = os.path.join(repository.dvc_dir, "tmp")
-        self._tell(Event(RUNNING, shown))
-        with path_locks(own, reads=reads, writes=writes, command="kist repro"), self._lock.released():
-            for line in command_lines(resolved.cmd):
-                self._tell(Event(COMMAND, shown, line))
-                run_command(
-                    line, shell=self._shell, folder=folder, environ=environ, output=self._options.output
-                )
+        with path_locks(own, reads=reads, writes=writes, command="kist repro"):
+            self._tell(Event(RUNNING, shown))
+            self._remove_outputs(stage)
+            with self._lock.released():
+                for line in command_lines(resolved.cmd):
+                    self._tell(Event(COMMAND, shown, line))
+                    run_command(
+                        line, shell=self._shell, folder=folder, environ=environ, output=self._options.output
+                    )
         self.sight.forget()
         for path, digest in self._inputs_now(stage).items():
             if before.get(path, digest) != digest:
