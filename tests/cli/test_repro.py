@@ -184,10 +184,12 @@ def test_the_paths_of_a_running_stage_are_told_to_others(project: Project) -> No
 def test_a_stage_whose_paths_another_process_uses_is_refused(project: Project) -> None:
     with_stages(project, CHAIN)
     user = {"pid": os.getpid(), "cmd": "another"}
+    project.write({"first.txt": "the other one writes it\n"})
     project.write({".dvc/tmp/rwlock": json.dumps({"read": {}, "write": {project.path("code.py"): user}})})
     done = run(project, "repro", "first")
     assert done.returncode == 255
     assert f"process {os.getpid()} writes it: another" in done.stderr
+    assert project.exists("first.txt")
     gone = {"pid": 2**22 + 5, "cmd": "gone"}
     project.write({".dvc/tmp/rwlock": json.dumps({"read": {}, "write": {project.path("code.py"): gone}})})
     assert run(project, "repro", "first").returncode == 0

@@ -187,7 +187,7 @@ CASES = [
     Case("repro", ("repro",), with_pipeline, ONE),
     Case(
         "repro after a change",
-        ("repro",),
+        ("repro", "make"),
         linked(with_changed_pipeline, "symlink"),
         ONE | {"model.bin": TWO["model.bin"]},
     ),

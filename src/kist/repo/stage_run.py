@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base.locks import FileLock
@@ -105,17 +106,27 @@ class StageRunner:
             CommandFailedError, CannotStartError, OutputMissingError, DependencyMissingError, PathBusyError.
             KistError, OSError.
         """
-        if differences is not None:
-            found = self._remembered(stage, differences)
-            if found is not None:
-                self._tell(Event(CACHED, self._shown(stage)))
-                self._check_out(stage, found)
-                if self._is_result(stage):
-                    remember(self._repository, stage, found)
-                self._record(stage, found)
+        with self._holding(stage):
+            found = None if differences is None else self._remembered(stage, differences)
+            if found is None:
+                self._run_commands(stage)
+                self._store(stage)
                 return
-        self._run_commands(stage)
-        self._store(stage)
+            self._tell(Event(CACHED, self._shown(stage)))
+            self._check_out(stage, found)
+            if self._is_result(stage):
+                remember(self._repository, stage, found)
+            self._record(stage, found)
+
+    def _holding(self, stage: Stage) -> AbstractContextManager[None]:
+        """Returns what tells other processes, while entered, which paths are in use."""
+        repository = self._repository
+        return path_locks(
+            os.path.join(repository.dvc_dir, "tmp"),
+            reads=[repository.abspath(path) for path in self._read_paths(stage)],
+            writes=[repository.abspath(out.path) for out in stage.outs],
+            command="kist repro",
+        )
 
     def show(self, stage: Stage) -> None:
         """Tells what would run."""
@@ -126,9 +137,10 @@ class StageRunner:
 
     def take(self, stage: Stage) -> None:
         """Records a stage's outputs as they are, without running it."""
-        for out in stage.outs:
-            self._need_output(out)
-        self._store(stage)
+        with self._holding(stage):
+            for out in stage.outs:
+                self._need_output(out)
+            self._store(stage)
 
     # --- what was made before ----------------------------------------------------------------
 
@@ -193,17 +205,14 @@ class StageRunner:
         repository, resolved = self._repository, stage.resolved
         assert resolved is not None
         before = self._inputs_now(stage)
-        self._remove_outputs(stage)
         repository.index.flush()
         shown = self._shown(stage)
         self._shell = self._shell or shell_words(repository.environ)
         environ = command_environment(repository.environ, root=repository.root, stage=shown)
         folder = repository.abspath(stage.wdir)
-        reads = [repository.abspath(path) for path in self._read_paths(stage)]
-        writes = [repository.abspath(out.path) for out in stage.outs]
-        own = os.path.join(repository.dvc_dir, "tmp")
         self._tell(Event(RUNNING, shown))
-        with path_locks(own, reads=reads, writes=writes, command="kist repro"), self._lock.released():
+        self._remove_outputs(stage)
+        with self._lock.released():
             for line in command_lines(resolved.cmd):
                 self._tell(Event(COMMAND, shown, line))
                 run_command(
