@@ -32,7 +32,7 @@ from kist.transfer.packed_write import (
 SMALL_PACK = 16 << 20
 KEEP_SHARE = 0.7
 UNINDEXED_S = 86_400.0
-WAIT_S, _POLL_S = 900.0, 5.0
+WAIT_S, _POLL_S = 300.0, 2.0
 _WINDOW_BYTES = 24 << 20
 _JOIN_OBJECTS = 50_000
 
