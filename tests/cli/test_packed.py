@@ -159,6 +159,16 @@ def test_what_somebody_sent_loose_beside_the_packs_is_found(project: Project) ->
     assert project.kist("status", "--json").out.strip() == "{}"
 
 
+def test_a_disk_that_is_not_mounted_gets_no_loose_remote(project: Project) -> None:
+    project.kist("status", "-c")
+    shutil.move(store_of(project), store_of(project).parent / "away")
+    for words in (("push",), ("status", "-c")):
+        refused = project.try_kist(*words)
+        assert refused.code != 0 and "it was packed" in refused.err and not store_of(project).exists()
+    shutil.move(store_of(project).parent / "away", store_of(project))
+    assert "up to date" in project.kist("push").out
+
+
 def test_a_profile_keeps_dvc_away_from_s3_and_kist_knows_the_real_one(project: Project) -> None:
     from kist.repo.transfers import guarded_profile, unguarded_profile
 
