@@ -22,7 +22,7 @@ from kist.repo.expected import expected_in
 from kist.repo.members import read_manifests, staging_path
 from kist.repo.mending import Mender, Place
 from kist.repo.naming import Id, Names, named_objects, names_of
-from kist.repo.transfers import open_remote
+from kist.repo.transfers import can_list, is_packed, open_remote
 from kist.store.loose import is_oid, sweep_staging
 from kist.store.verify import (
     MISSING,
@@ -158,16 +158,16 @@ def fsck(repository: Repository, options: FsckOptions) -> Report:
 
 
 def _places(repository: Repository, options: FsckOptions) -> list[Place]:
-    places = [Place(CACHE, None)]
+    places = [Place(CACHE, None, {})]
     names: list[str | None] = list(dict.fromkeys(options.remotes))
     if options.cloud and not names:
         names = [None]
     for name in names:
-        remote, note = open_remote(repository, name, jobs=options.jobs)
+        remote, note = open_remote(repository, name, jobs=options.jobs, writes=not options.dry)
         repository.notes += [note] if note else []
         if isinstance(remote, FolderRemote):
             remote.check_readable()
-        places.append(Place(remote.name, remote))
+        places.append(Place(remote.name, remote, {}))
     return places
 
 
@@ -220,6 +220,20 @@ def _verify(repository: Repository, place: Place, algorithm: str, options: FsckO
             restart=options.restart,
             limiter=repository.limiter if place.remote is not None else None,
         )
+    if place.remote is not None and is_packed(place.remote):
+        from kist.transfer.packed_verify import verify_packed  # others need none of it
+
+        verdict = verify_packed(
+            place.remote,
+            algorithm,
+            scratch=staging_path(repository),
+            progress=repository.progress,
+            phase=phase,
+            sample=_sample(options),
+        )
+        for error in place.remote.catalogue.damaged.values():
+            repository.notes.append(f"{error.message}: what it alone names counts as missing")
+        return verdict
     from kist.transfer.verify import verify_storage  # folders need none of it
 
     remote = _service(place)
@@ -261,7 +275,7 @@ def _end(repository: Repository, place: Place, options: FsckOptions) -> None:
         store = place.store(repository, algorithm)
         if store is not None:
             end_run(store, repository.index)
-        else:
+        elif place.remote is None or not is_packed(place.remote):
             from kist.transfer.verify import end_storage_run  # folders need none of it
 
             end_storage_run(_service(place), algorithm, repository.index)
@@ -305,8 +319,8 @@ def _set_aside_before(repository: Repository, place: Place) -> list[Id]:
     try:
         if store is not None:
             names = os.listdir(os.path.join(store.base, "kist-bad"))
-        elif _service(place).storage.abilities.lists:
-            names = [key.rpartition("/")[2] for key in _service(place).keys("kist-bad/")]
+        elif place.remote is not None and can_list(place.remote):
+            names = [key.rpartition("/")[2] for key in place.remote.keys("kist-bad/")]
         else:
             names = []
     except (FileNotFoundError, NotADirectoryError):

@@ -16,13 +16,14 @@ from kist.formats.records import MD5
 from kist.remotes.base import Remote
 from kist.remotes.local import FolderRemote
 from kist.repo.members import read_manifests, staging_path
-from kist.repo.transfers import open_remote
+from kist.repo.transfers import is_packed, open_remote
 from kist.store.copying import CopyOutcome, copy_objects
 from kist.store.loose import LooseStore, remove_staging
 from kist.store.statindex import DIGEST_SIZE
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
+    from kist.transfer.packed import PackedRemote
 
 CACHE, WORKSPACE = "cache", "workspace"
 
@@ -32,10 +33,12 @@ class Place(NamedTuple):
 
     Attributes:
         remote: None for the cache.
+        gone: of a packed remote: object -> the pack that was set aside, and had it alone.
     """
 
     name: str
     remote: Remote | None
+    gone: dict[str, str]
 
     def store(self, repository: Repository, algorithm: str) -> LooseStore | None:
         """Returns the objects of one kind where they lie in a folder; None for a service."""
@@ -55,6 +58,8 @@ class Place(NamedTuple):
         Returns: where it is now, relative to the place; "" where it cannot be moved; None where it is intact or gone.
         """
         store = self.store(repository, algorithm)
+        if self.remote is not None and is_packed(self.remote):
+            return self._set_pack_aside(repository, self.remote, oid, algorithm)
         if store is None:
             from kist.transfer.stored import StorageRemote  # folders need none of it
             from kist.transfer.verify import move_aside
@@ -66,6 +71,15 @@ class Place(NamedTuple):
             return None
         store.quarantine(oid)
         return "" if os.path.lexists(store.path(oid)) else f"kist-bad/{oid}"
+
+    def _set_pack_aside(
+        self, repository: Repository, remote: PackedRemote, oid: str, algorithm: str
+    ) -> str | None:
+        from kist.transfer.packed_verify import set_aside  # other remotes need none of it
+
+        if oid not in self.gone:  # with a pack that was set aside for another object
+            self.gone.update(set_aside(remote, oid, algorithm, progress=repository.progress))
+        return self.gone.get(oid)
 
     def take(self, repository: Repository, oids: set[str], source: LooseStore) -> CopyOutcome:
         """Copies objects here; each is hashed on its way."""

@@ -15,7 +15,7 @@ from kist.base.shell import shell_line
 from kist.errors import ConfigError, FormatError
 from kist.formats.records import LEGACY_MD5, MD5
 from kist.remotes.base import Remote
-from kist.remotes.local import FolderRemote
+from kist.remotes.local import FolderRemote, RemoteFolderMissingError
 from kist.repo.collect import collect_commits
 from kist.repo.targets import Selected, all_outputs, select
 from kist.store.loose import LooseStore
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kist.transfer.packed import PackedRemote
     from kist.transfer.stored import StorageRemote
 
+_LAYOUT, _PACKED = "layout", "packed"
 _LAYOUT_S = 3600
 _READ_BYTES = 256 << 20
 """How much a fetch reads again of objects of which only the change time differs."""
@@ -107,8 +108,25 @@ def open_remote(
         storage = open_storage_of(repository, remote)
         marker = read_marker(storage)
         if marker is not None:
+            row = FolderRow(_PACKED, b"", b"")
+            if repository.index.folder(_LAYOUT, storage.url) != row:
+                repository.index.save(_LAYOUT, [(storage.url, row)])
             return open_packed(repository, storage, marker, jobs=limit), note
+    else:
+        _check_is_not_lost(repository, remote)
     return _folder(repository, remote), note
+
+
+def _check_is_not_lost(repository: Repository, remote: RemoteSettings) -> None:
+    """Raises RemoteFolderMissingError where a packed remote was, and nothing is: a push would begin a loose one."""
+    if os.path.isdir(os.path.join(remote.location, "files")):
+        return
+    row = repository.index.folder(_LAYOUT, remote.url)
+    if row is not None and row.names == _PACKED:
+        raise RemoteFolderMissingError(
+            f"cannot use remote '{remote.name}': it was packed, and '{remote.location}' holds no packed remote now",
+            hint=f"mount it, or begin a new one with `{shell_line('kist', 'remote', 'init', '--packed', remote.name)}`",
+        )
 
 
 def _folder(repository: Repository, remote: RemoteSettings) -> FolderRemote:
@@ -193,7 +211,7 @@ def _marker_of(repository: Repository, storage: Storage, *, writes: bool) -> Mar
     """Returns the marker of a packed place at a service; that it has none is believed for an hour by who only reads."""
     if not storage.abilities.lists:
         return None
-    space = "layout"
+    space = _LAYOUT
     row = repository.index.folder(space, storage.url)
     is_known = row is not None and row.names.isdigit() and 0 <= time.time() - int(row.names) < _LAYOUT_S
     if is_known and not writes:

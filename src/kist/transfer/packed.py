@@ -314,11 +314,7 @@ class PackedRemote:
         Holds: what lives can be read at every moment; a kill leaves too much, never too little.
         """
         self._check_may_write()
-        if self.marker.loose:
-            raise ConversionUnfinishedError(
-                f"cannot clean up remote '{self.name}': a conversion of it is not finished",
-                hint=shell_line("kist", "remote", "convert", "--packed", self.name),
-            )
+        self._refuse_conversion("clean up")
         self._session.end()
         going = {
             (kind, bytes.fromhex(oid[:32]))
@@ -334,6 +330,43 @@ class PackedRemote:
         }
         with progress.phase(phase, None) as shown:
             return packed_clean.clean(self._tools, going, needed, repack=repack, shown=shown.advance)
+
+    def named(self, algorithm: str) -> dict[str, int]:
+        """Returns id -> size of all objects that an index names, in a pack that is there or not.
+
+        Raises: ConversionUnfinishedError.
+        """
+        self._refuse_conversion("verify")
+        self.catalogue.look()
+        found: dict[str, int] = {}
+        for index in self.catalogue.indexes.values():
+            for row, kind, md5 in index.objects():
+                oid = oid_of(md5, kind)
+                if kind == kind_of(oid, algorithm):
+                    found[oid] = index.size(row)
+        return found
+
+    def drop_packs(self, names: frozenset[str], *, progress: Progress) -> set[packed_clean.Key]:
+        """Takes damaged packs away; returns the objects that could be read from there alone, and cannot any more."""
+        self._check_may_write()
+        self.finish()
+        with progress.phase(f"Cleaning up {self.name}", None) as shown:
+            done = packed_clean.clean(
+                self._tools, set(), set(), repack=False, shown=shown.advance, spoilt=names
+            )
+        self.catalogue.look()
+        return set(done.dropped)
+
+    def engine(self) -> Engine:
+        """Returns what runs calls to the service."""
+        return self._tools.engine()
+
+    def _refuse_conversion(self, what: str) -> None:
+        if self.marker.loose:
+            raise ConversionUnfinishedError(
+                f"cannot {what} remote '{self.name}': a conversion of it is not finished",
+                hint=shell_line("kist", "remote", "convert", "--packed", self.name),
+            )
 
     def address(self, oid: str, algorithm: str) -> str:
         """Returns where an object lies, as a person would look for it."""

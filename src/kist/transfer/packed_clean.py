@@ -32,7 +32,7 @@ from kist.transfer.packed_write import (
 SMALL_PACK = 16 << 20
 KEEP_SHARE = 0.7
 UNINDEXED_S = 86_400.0
-WAIT_S, _POLL_S = 900.0, 5.0
+WAIT_S, _POLL_S = 300.0, 2.0
 _WINDOW_BYTES = 24 << 20
 _JOIN_OBJECTS = 50_000
 
@@ -53,12 +53,13 @@ class LivingDamagedError(CorruptError):
 
 
 class Cleaned(NamedTuple):
-    """What a clean-up did: packs that went, new ones, and their bytes."""
+    """What a clean-up did: packs that went, new ones, and their bytes; objects that only a damaged pack had."""
 
     packs_removed: int = 0
     bytes_removed: int = 0
     packs_written: int = 0
     bytes_written: int = 0
+    dropped: frozenset[Key] = frozenset()
 
 
 def clean(
@@ -68,12 +69,15 @@ def clean(
     *,
     repack: bool,
     shown: Callable[[int, int], None],
+    spoilt: frozenset[str] = frozenset(),
 ) -> Cleaned:
     """Removes objects, and packs of which nothing lives; see `PackedRemote.clean`.
 
-    Args: needed: manifests whose members are known to be needed; those of others that came meanwhile are read.
+    Args:
+        needed: manifests whose members are known to be needed; those of others that came meanwhile are read.
+        spoilt: damaged packs, which go in any case: what can be read in them is copied.
     """
-    return _CleanUp(tools, set(going), needed, repack, shown).run()
+    return _CleanUp(tools, set(going), needed, repack, shown, spoilt).run()
 
 
 class _CleanUp:
@@ -84,6 +88,7 @@ class _CleanUp:
         needed: Set[Key],
         repack: bool,
         shown: Callable[[int, int], None],
+        spoilt: frozenset[str],
     ) -> None:
         self._tools = tools
         self._catalogue: Catalogue = tools.catalogue
@@ -93,6 +98,9 @@ class _CleanUp:
         self._shown = shown
         self._id = tools.random(16).hex()
         self._lease = Lease(tools, f"gc/{self._id}.json", pack.render_mark(Mark(frozenset(), frozenset())))
+        self._spoilt = spoilt
+        self._unreadable: set[bytes] = set()
+        self._dropped: set[Key] = set()
         self._condemned: set[str] = set()
         self._dead_marks: list[str] = []
 
@@ -124,7 +132,9 @@ class _CleanUp:
             done = self._delete_packs()
             self._delete([f"gc/{name}.json" for name in self._dead_marks])
             may_take_back = True
-            return done._replace(packs_written=written[0], bytes_written=written[1])
+            return done._replace(
+                packs_written=written[0], bytes_written=written[1], dropped=frozenset(self._dropped)
+            )
         finally:
             if may_take_back:
                 self._lease.drop()
@@ -172,7 +182,7 @@ class _CleanUp:
             if now_s is not None and now_s - catalogue.mark_times.get(name, now_s) > DEAD_S:
                 self._dead_marks.append(name)
                 going |= mark.packs & here.keys()
-        self._condemned = going
+        self._condemned = going | (self._spoilt & here.keys())
 
     def _small_indexes(self) -> set[str]:
         small = {
@@ -269,16 +279,20 @@ class _CleanUp:
         if moving:
             send_packs(self._tools, self._copies(filler, moving), meanwhile=self._lease.renew)
         catalogue.forget_lookups()
-        return filler, list(rows.values()), replaced
+        self._dropped = {key for key, row in rows.items() if not self._unreadable.isdisjoint(row.chunks)}
+        return filler, [row for key, row in rows.items() if key not in self._dropped], replaced
 
     def _copies(self, filler: Filler, moving: dict[bytes, int]) -> Iterator[OpenPack]:
         reader = self._reader()
         for window in _windows(moving):
             parts: dict[bytes, bytes] = {}
             failed = reader.read(window, parts.__setitem__)
-            if failed:
+            if failed and not self._spoilt:
                 raise self._damaged(next(iter(failed)))
+            self._unreadable |= failed.keys()
             for chunk in window:
+                if chunk in failed:
+                    continue
                 full = filler.take(chunk, parts[chunk])
                 self._shown(0, len(parts[chunk]))
                 if full is not None:

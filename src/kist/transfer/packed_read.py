@@ -46,6 +46,10 @@ class Wanted(NamedTuple):
         """Returns the ids of its chunks, in their order."""
         return [self.table.chunk(number) for number in self.table.chunks_of(self.row)]
 
+    def is_sound(self) -> bool:
+        """Says whether its chunks have as many bytes as it."""
+        return sum(self.table.place(number).size for number in self.table.chunks_of(self.row)) == self.size
+
     def order(self) -> tuple[bytes, int]:
         """Returns what neighbours in packs have alike."""
         numbers = self.table.chunks_of(self.row)
@@ -173,6 +177,10 @@ class ObjectReader:
 
     def bring(self, wanted: Sequence[Wanted]) -> None:
         """Reads objects and publishes them; what became of each stands in `outcome`."""
+        false = {item.oid for item in wanted if not item.is_sound()}
+        for oid in false:
+            self._fail(oid, "corrupt")
+        wanted = [item for item in wanted if item.oid not in false]
         small = sorted((item for item in wanted if item.size <= SMALL_BYTES), key=Wanted.order)
         for start in range(0, len(small), _BATCH_OBJECTS):
             self._publish(self._bring_small(small[start : start + _BATCH_OBJECTS]))

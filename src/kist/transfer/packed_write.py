@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from kist.base import atomic, digests
-from kist.errors import LockedError, NetworkError
+from kist.errors import AuthError, LockedError, NetworkError
 from kist.formats import pack
 from kist.formats.pack import Bounds, ObjectRow, PackName, Place
 from kist.remotes.storage import Body, Item, Storage, StorageFailedError
@@ -461,6 +461,9 @@ class Session:
         if self._lease is not None:
             self._old.append(self._lease)
         self._lease = None
+        # What was stored by then must be looked for like everything else.
+        for kind, md5s in self._stated.items():
+            self.relied.setdefault(kind, set()).update(md5s)
         self._stated = {}
 
     @property
@@ -515,7 +518,10 @@ class Session:
         leases = self._old + ([self._lease] if self._lease is not None else [])
         self._lease, self._old = None, []
         for lease in leases:
-            lease.drop()
+            try:
+                lease.drop()
+            except (NetworkError, AuthError):
+                continue  # what was stored stays stored; the note here lets the next command delete it
             forget_alive(self._tools, lease.key)
 
 

@@ -522,7 +522,7 @@ class StorageRemote:
             return digest.digest(), size
 
         digest, size = engine.attempt(read)
-        if not _fits(oid, digest, path, target.algorithm):
+        if not fits(oid, digest, path, target.algorithm):
             os.unlink(path)
             return "corrupt", size
         return "copied", size
