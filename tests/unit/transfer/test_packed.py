@@ -481,3 +481,17 @@ def test_what_was_stored_before_a_long_sleep_is_looked_for_again(world: World) -
     assert world.client("thirteen").missing({first}, MD5) == {first}
     assert sorted(world.send([second]).copied) == sorted([first, second])
     assert world.client("fourteen").missing({first, second}, MD5) == set()
+
+
+def test_an_index_is_split_and_an_object_of_too_many_chunks_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed_write, "INDEX_CHUNKS", 20)
+    oids = [put(world.here, noise(seed, 700_000)) for seed in range(4)]
+    world.send(oids)
+    assert 2 <= len(world.keys("index/")) <= 4
+    assert sorted(world.receive(oids).copied) == sorted(oids)
+    monkeypatch.setattr(pack, "INDEX_LIMIT", 1000)
+    large = put(world.here, noise(99, 2_000_000))
+    with pytest.raises(packed_write.TooLargeError, match=large):
+        world.send([large])
