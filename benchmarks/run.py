@@ -18,10 +18,10 @@ from typing import Any
 # So that `python benchmarks/run.py` works as `python -m benchmarks.run` does.
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from benchmarks import cleanup, everyday_save, main_table, other_workloads, results, rows, workload
+from benchmarks import cleanup, everyday_save, main_table, other_workloads, packed, results, rows, workload
 from benchmarks.sandbox import DVC, KIST, Program, bare_program
 
-WORKLOADS = ("main", "big", "medium", "scale", "startup", "everyday", "cleanup")
+WORKLOADS = ("main", "big", "medium", "scale", "startup", "everyday", "cleanup", "packed")
 BYTES_PER_SMALL_FILE = 11_000
 RESULTS_MARK = "<!-- results: written by the benchmark, everything below is replaced -->\n"
 
@@ -168,6 +168,11 @@ def run(options: argparse.Namespace, command: list[str], workdir: str) -> int:
         checks += cleanup.history(context, commits=options.commits)
         checks += cleanup.removal(context, objects=options.files)
         checks += cleanup.verification(context, objects=options.files)
+    if "packed" in chosen:
+        _need_space(
+            workdir, 3 * BYTES_PER_SMALL_FILE * packed.FILES * (options.rounds + 1) + 6 * packed.LARGE_BYTES
+        )
+        checks += packed.packed(context)
     text = ""
     if lines:
         text += results.render_table(lines)

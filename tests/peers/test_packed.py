@@ -94,7 +94,7 @@ def test_two_projects_meet_and_dvc_stays_away(
     if name == "folder":
         assert try_dvc(one, "status", "-c", cwd=first)[0] != 0
         try_dvc(one, "gc", "-c", "-w", "-f", cwd=first)  # finds nothing to remove
-    one.run("rm", "-rf", ".dvc/cache", cwd=first)
+    one.run("rm", "-rf", ".dvc/cache", "data", "large", "second", cwd=first)
     status, message = try_dvc(one, "pull", cwd=first)
-    assert status != 0 and "error" in message.lower()
+    assert status != 0 and "error" in message.lower(), message
     assert one.run(sys.executable, "-P", "-c", _READ_ALL, str(first), cwd=first) == before

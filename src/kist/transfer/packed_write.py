@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from kist.base import atomic, digests
-from kist.errors import AuthError, LockedError, NetworkError
+from kist.errors import AuthError, InputError, LockedError, NetworkError
 from kist.formats import pack
 from kist.formats.pack import Bounds, ObjectRow, PackName, Place
 from kist.remotes.storage import Body, Item, Storage, StorageFailedError
@@ -25,7 +25,7 @@ from kist.transfer.stored import SMALL_BYTES, fits
 
 PACK_BYTES = 32 << 20
 PORTION_BYTES = 1 << 30
-INDEX_OBJECTS = 100_000
+INDEX_OBJECTS, INDEX_CHUNKS = 100_000, 2_000_000
 RENEW_S, LEASE_S, DEAD_S = 600.0, 1800.0, 3600.0
 _TRIES = 3
 _PART_BYTES = 8 << 20
@@ -41,6 +41,12 @@ class ChangedMeanwhileError(LockedError):
     """A clean-up of the remote began, or removed what this command relied on; doing it again helps."""
 
     code = "packed-changed"
+
+
+class TooLargeError(InputError):
+    """An object has more chunks than an index can name: over some 800 GB."""
+
+    code = "packed-too-large"
 
 
 class Clock(Protocol):
@@ -271,8 +277,7 @@ def write_index(
     Raises: LeaseLostError: what was written does not count.
     """
     names = []
-    for start in range(0, len(objects), INDEX_OBJECTS):
-        part = objects[start : start + INDEX_OBJECTS]
+    for part in _parts(objects):
         packs: dict[PackName, int] = {}
         chunks: dict[bytes, Place] = {}
         for row in part:
@@ -282,6 +287,13 @@ def write_index(
                     number = packs.setdefault(located.pack, len(packs))
                     chunks[chunk] = located.place._replace(pack=number)
         data = pack.render_index(list(packs), chunks, part, nonce=tools.random(pack.NONCE_BYTES))
+        if len(data) > pack.INDEX_LIMIT:
+            largest = max(part, key=lambda row: len(row.chunks))
+            raise TooLargeError(
+                f"cannot store object '{largest.md5.hex()}' on remote '{tools.name}': its {largest.size} bytes "
+                "are too many chunks for the packed layout",
+                hint="keep it on a remote that is not packed",
+            )
         name, frame = pack.wrap_index(data)
         lease.check()
         item = put(tools, pack.index_key(name), frame)
@@ -289,6 +301,20 @@ def write_index(
         tools.catalogue.keep(name, data, written_s=item.modified_s or 0.0)
         names.append(name)
     return names
+
+
+def _parts(objects: Sequence[ObjectRow]) -> Iterator[list[ObjectRow]]:
+    """Yields the objects of one index after the other."""
+    part: list[ObjectRow] = []
+    chunks = 0
+    for row in objects:
+        if part and (len(part) >= INDEX_OBJECTS or chunks + len(row.chunks) > INDEX_CHUNKS):
+            yield part
+            part, chunks = [], 0
+        part.append(row)
+        chunks += len(row.chunks)
+    if part:
+        yield part
 
 
 # The journal: packs that were sent and that no index names yet

@@ -452,3 +452,46 @@ def test_a_service_that_cannot_list_cannot_be_packed(world: World) -> None:
     world.storage.abilities = world.storage.abilities._replace(lists=False, ranges=False)
     with pytest.raises(CannotBePackedError, match="cannot list, nor read from the middle"):
         check_can_be_packed(world.storage)
+
+
+def test_an_index_that_lies_about_a_size_fills_no_disk(world: World) -> None:
+    data = noise(22, 500)
+    world.send([put(world.here, data)])
+    [name] = world.remote.catalogue.indexes
+    index = world.remote.catalogue.indexes[name]
+    place = index.place(0)
+    for size in (1 << 50, 100):
+        oid = md5(b"%d" % size)
+        row = pack.ObjectRow(0, bytes.fromhex(oid), size, [index.chunk(0)])
+        raw = pack.render_index(index.packs, {index.chunk(0): place}, [row], nonce=bytes(16))
+        key, frame = pack.wrap_index(raw)
+        world.storage.write(pack.index_key(key), packed_write.Body.of(frame))
+        got = world.receive([oid], world.client(f"liar {size}"))
+        assert (got.copied, got.corrupt) == ([], [oid])
+
+
+def test_what_was_stored_before_a_long_sleep_is_looked_for_again(world: World) -> None:
+    """A clean-up may have taken the writer for dead, and removed it."""
+    first, second = put(world.here, noise(23, 1000)), put(world.here, noise(24, 1000))
+    world.send([first])
+    world.clock.time += 7200
+    for item in world.storage.list("writers/"):
+        os.utime(os.path.join(world.storage.path, item.key), (1, 1))
+    world.clean(first)
+    assert world.client("thirteen").missing({first}, MD5) == {first}
+    assert sorted(world.send([second]).copied) == sorted([first, second])
+    assert world.client("fourteen").missing({first, second}, MD5) == set()
+
+
+def test_an_index_is_split_and_an_object_of_too_many_chunks_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed_write, "INDEX_CHUNKS", 20)
+    oids = [put(world.here, noise(seed, 700_000)) for seed in range(4)]
+    world.send(oids)
+    assert 2 <= len(world.keys("index/")) <= 4
+    assert sorted(world.receive(oids).copied) == sorted(oids)
+    monkeypatch.setattr(pack, "INDEX_LIMIT", 1000)
+    large = put(world.here, noise(99, 2_000_000))
+    with pytest.raises(packed_write.TooLargeError, match=large):
+        world.send([large])
