@@ -21,6 +21,7 @@ pytestmark = pytest.mark.compat
 _NOT_OF_DVC = {
     "help",
     "completion",
+    "expire",
     "fsck",
     "log",
     "resolve",

@@ -42,22 +42,23 @@ _SECOND = (
         f"  long: {{cmd: x, outs: [{'a' * 50}, {'b' * 50}]}}\n",
     ),
 )
+# DVC takes the files of a folder in the order in which the file system has them.
 SHOWN = (
-    case("lists", "matrix", *_SECOND, *(tool(f"stage list {words}", stdout=EXACT) for words in (
+    case("lists", "matrix", *_SECOND, *(tool(f"stage list {words}", stdout=AS_LINES if words == "--all" else EXACT) for words in (
         "", "--all", "--name-only", "mx each@a", "second/dvc.yaml", "-R second", "second/dvc.yaml:s --names-only",
     ))),
     case("a list below", "matrix", *_SECOND, tool("stage list", cwd="repo/second", stdout=EXACT)),
-    case("a list of nothing", "empty", tool("stage list", code=255), tool("stage list --all", stdout=EXACT)),
+    case("a list of nothing", "empty", tool("stage list", code=255), tool("stage list --all", stdout=AS_LINES)),
     case("a list of what is not there", "matrix", tool("stage list nope", code=255)),
     case("a list with a broken file", "matrix", *_SECOND, write("second/dvc.yaml", "stages: ["),
-         tool("stage list --all", stdout=EXACT), tool("stage list --all --fail", code=255), tool("stage list second/dvc.yaml", code=255)),
-    case("graphs", "matrix", *_SECOND, *(tool(f"dag {words}", stdout=EXACT) for words in (
+         tool("stage list --all", stdout=AS_LINES), tool("stage list --all --fail", code=255), tool("stage list second/dvc.yaml", code=255)),
+    case("graphs", "matrix", *_SECOND, *(tool(f"dag {words}", stdout=AS_LINES if "--dot" in words else EXACT) for words in (
         "--dot", "--mermaid", "--md second/dvc.yaml:s", "-o --dot", "train --dot", "train --dot --full",
         "model --dot", "each --mermaid",
     ))),
     case("a graph of groups", "matrix", *_SECOND, tool("dag --collapse-foreach-matrix --dot", stdout=AS_LINES)),
     case("a graph of what is not there", "matrix", tool("dag nope", code=255)),
-    case("a graph below", "matrix", *_SECOND, tool("dag --dot", cwd="repo/second", stdout=EXACT)),
+    case("a graph below", "matrix", *_SECOND, tool("dag --dot", cwd="repo/second", stdout=AS_LINES)),
 )  # fmt: skip
 
 FROZEN = (
