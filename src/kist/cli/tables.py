@@ -1,0 +1,59 @@
+"""Tables as lines of text: columns side by side, or Markdown as GitHub reads it; as DVC lays them out."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+from kist.cli.console import visible
+
+if TYPE_CHECKING:
+    from kist.compare.values import Table
+
+_MARKDOWN_ROOM = 2
+"""A column of a Markdown table is wider than its header by so much at least."""
+
+
+def table_lines(table: Table, *, markdown: bool = False) -> list[str]:
+    """Returns a table's lines; a Markdown table ends in an empty one, so that text may follow."""
+    headers = [_clean(cell) for cell in table.headers]
+    rows = [[_clean(cell) for cell in row] for row in table.rows]
+    return _markdown(headers, rows) if markdown else _plain(headers, rows)
+
+
+def _clean(cell: str) -> str:
+    return visible(cell).strip()
+
+
+def _plain(headers: list[str], rows: list[list[str]]) -> list[str]:
+    split = [[cell.split("\n") for cell in row] for row in [headers, *rows]]
+    widths = [max(_width(part) for row in split for part in row[at]) for at in range(len(headers))]
+    lines = []
+    for row in split:
+        for number in range(max(map(len, row), default=0)):
+            parts = [cell[number] if number < len(cell) else "" for cell in row]
+            lines.append("  ".join(map(_filled, parts, widths)).rstrip())
+    return lines
+
+
+def _markdown(headers: list[str], rows: list[list[str]]) -> list[str]:
+    safe = [[cell.replace("\n", " ").replace("|", "\\|") for cell in row] for row in [headers, *rows]]
+    widths = [max(map(_width, column)) for column in zip(*safe, strict=True)]
+    widths = [
+        max(width, _width(header) + _MARKDOWN_ROOM) for width, header in zip(widths, safe[0], strict=True)
+    ]
+    lines = ["| " + " | ".join(map(_filled, row, widths)) + " |" for row in safe]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return [lines[0], rule, *lines[1:], ""]
+
+
+def _width(text: str) -> int:
+    """Returns the columns that a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(unicodedata.combining(char) != 0 for char in text)
+
+
+def _filled(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
