@@ -174,8 +174,8 @@ class Plumbing:
         words = ["commit-tree", tree]
         for parent in parents:
             words += ["-p", parent]
-        data = message.rstrip("\n").encode("utf-8", "surrogateescape") + b"\n"
-        return self._git.run([*words, "-F", "-"], data=data, writes=True).decode("ascii").strip()
+        data = message.encode("utf-8", "surrogateescape")
+        return self._git.run(words, data=data, writes=True).decode("ascii").strip()
 
     def blob(self, data: bytes) -> str:
         """Returns the id of a new blob."""

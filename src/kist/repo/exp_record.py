@@ -104,8 +104,15 @@ def look(repository: Repository) -> Snapshot:
             files.update(_top_files(source.read(path) or b"", path))
         stages += found
     metafiles = {path for path in metafiles if os.path.lexists(repository.abspath(path))}
+    # What one stage reads and another one makes is data, whether or not a line keeps it out of Git.
+    data = tuple(out.path for stage in stages for out in stage.outs if out.output.use_cache)
+    files = {path for path in files if not _is_at_or_below(path, data)}
     files = {path for path in files if os.path.lexists(repository.abspath(path))}
     return Snapshot(stages, metafiles, metafiles | files)
+
+
+def _is_at_or_below(path: str, places: Collection[str]) -> bool:
+    return any(path == place or path.startswith(place + "/") for place in places)
 
 
 def _beside(stage: Stage) -> Iterator[str]:
