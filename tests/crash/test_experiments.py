@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
-from . import worlds
 from .harness import KIST, Arena, Entry, Snapshot, World, for_each_kill, remove_tree
 from .invariants import false_objects, half_metafiles, is_lasting, unbacked_runs
-from .test_everyday import GitArena
+from .test_everyday import GitArena, repository
 from .warm import Warm
 
 pytestmark = pytest.mark.timeout(900)
@@ -56,7 +55,7 @@ def arena(library: str, warm: Warm) -> Iterator[ExpArena]:
 
 def committed(arena: Arena) -> None:
     """A pipeline that ran once, and a script, are committed."""
-    worlds.empty(arena)
+    repository(arena)
     arena.write("params.yaml", b"lr: 1\n")
     arena.write("code.py", b"print(1)\n")
     arena.write("dvc.yaml", PIPELINE)

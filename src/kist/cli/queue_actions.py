@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from kist.base.shell import shell_line
 from kist.errors import InputError
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def run_all(args: argparse.Namespace, context: Context) -> int:
     if failed:
         raise QueueFailedError(
             f"cannot run {len(failed)} of {len(ended)} experiments: {', '.join(failed)}",
-            hint=f"kist queue logs {failed[0]}",
+            hint=shell_line("kist", "queue", "logs", failed[0]),
         )
     return 0
 

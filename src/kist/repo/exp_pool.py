@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from kist.base.locks import RepositoryLockedError
+from kist.base.shell import shell_line
 from kist.errors import InputError, LockedError, MissingError
 from kist.experiments.queue import FAILED, QUEUED, RUNNING, Queue, Result, Task
 from kist.repo.exp_refs import place_of
@@ -197,7 +198,8 @@ def kill_tasks(repository: Repository, names: Sequence[str], *, force: bool = Fa
     for task in tasks:
         if queue.state(task) != RUNNING:
             raise TaskStateError(
-                f"cannot kill '{task.name}': it does not run", hint="kist queue remove " + task.name
+                f"cannot kill '{task.name}': it does not run",
+                hint=shell_line("kist", "queue", "remove", task.name),
             )
     for task in tasks:
         queue.mark_killed(task)
@@ -233,6 +235,6 @@ def remove_tasks(repository: Repository, names: Sequence[str], states: Sequence[
                 forget_task(repository, task)
         except RepositoryLockedError as error:
             raise TaskStateError(
-                f"cannot remove '{task.name}': it runs", hint=f"kist queue kill {task.name}"
+                f"cannot remove '{task.name}': it runs", hint=shell_line("kist", "queue", "kill", task.name)
             ) from error
     return list(chosen.values())

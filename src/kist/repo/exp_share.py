@@ -118,10 +118,13 @@ def _sorted(
     other = [one for one in wanted if there.get(one.ref, one.sha) != one.sha]
     if other and not options.force:
         listed = ", ".join(f"'{one.name}'" for one in other)
+        names = ["--force", git_remote, *(one.name for one in other)]
         side = f"Git remote '{git_remote}'" if verb == "push" else "repository"
         raise DivergedError(
             f"cannot {verb} {listed}: the {side} has another experiment of this name",
-            hint=shell_line("kist", "exp", verb, "--force", git_remote, *(one.name for one in other)),
+            hint=shell_line("kist", "exp", "push", *names)
+            if verb == "push"
+            else shell_line("kist", "exp", "pull", *names),
         )
     moved = [one for one in wanted if there.get(one.ref) != one.sha]
     return moved, [one for one in wanted if there.get(one.ref) == one.sha]
