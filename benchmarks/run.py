@@ -21,6 +21,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from benchmarks import (
     cleanup,
     everyday_save,
+    experiments_table,
     main_table,
     metrics_history,
     other_workloads,
@@ -31,7 +32,18 @@ from benchmarks import (
 )
 from benchmarks.sandbox import DVC, KIST, Program, bare_program
 
-WORKLOADS = ("main", "big", "medium", "scale", "startup", "everyday", "cleanup", "packed", "metrics")
+WORKLOADS = (
+    "main",
+    "big",
+    "medium",
+    "scale",
+    "startup",
+    "everyday",
+    "cleanup",
+    "packed",
+    "metrics",
+    "experiments",
+)
 BYTES_PER_SMALL_FILE = 11_000
 RESULTS_MARK = "<!-- results: written by the benchmark, everything below is replaced -->\n"
 
@@ -54,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--workloads",
-        default="main,big,medium,startup,everyday,cleanup,metrics",
+        default="main,big,medium,startup,everyday,cleanup,metrics,experiments",
         help=f"which of {','.join(WORKLOADS)} (%(default)s); scale is 1,000,000 files, Kist alone",
     )
     parser.add_argument("--scale-only", action="store_true", help="the same as --workloads scale")
@@ -159,6 +171,9 @@ def _history_checks(
         checks += cleanup.verification(context, objects=options.files)
     if "metrics" in chosen:
         checks += metrics_history.history(context, commits=options.commits)
+    if "experiments" in chosen:
+        checks += experiments_table.table(context, experiments=options.commits * 2 // 5)
+        checks += experiments_table.first_screen(context, experiments=options.commits * 2)
     return checks
 
 
