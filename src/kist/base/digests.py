@@ -97,13 +97,13 @@ def quick_md5(folder: int, name: str, size: int) -> bytes | None:
     return hashlib.md5(data, usedforsecurity=False).digest() if len(data) == size else None
 
 
-def read_block(descriptor: int, path: str, size: int = BLOCK_SIZE) -> bytes:
+def read_block(descriptor: int, path: str, size: int | None = None) -> bytes:
     """Returns the next bytes of an open file, b"" at its end.
 
     Raises: OSError: naming `path`, which the system does not.
     """
     try:
-        return os.read(descriptor, size)
+        return os.read(descriptor, size or BLOCK_SIZE)
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from error
 

@@ -19,6 +19,7 @@ from kist.base import atomic, digests, parallel
 from kist.base.listing import pack_stat, settle, unpack_stat
 from kist.base.parallel import Emit
 from kist.base.progress import Progress
+from kist.errors import KistError
 from kist.formats.records import MD5
 from kist.store.loose import OBJECT_MODE, LooseStore, remove_staging
 
@@ -129,11 +130,15 @@ class _Line:
         self._outcome = outcome
 
     def run(self, asked: list[str]) -> None:
-        """Takes all objects, in order of their ids, from the source to the target."""
+        """Takes all objects, in order of their ids, from the source to the target.
+
+        Raises: OSError, KistError: then what was copied before was taken to its end.
+        """
         starts = range(0, len(asked), _PART_FILES)
         waiting = collections.deque(
             (number, asked[start : start + _PART_FILES]) for number, start in enumerate(starts)
         )
+        failure: Exception | None = None
         staged = durable = published = _Part(-1)
         while waiting or staged.oids or durable.oids or published.oids:
             os.utime(self._job.staging)  # still in use, for whoever looks for what was left behind
@@ -142,10 +147,25 @@ class _Line:
             flush = self._flush(staged, published, is_alone=not (wanted or durable.oids))
             try:
                 self._work(copied, wanted, durable, published)
+            except (OSError, KistError) as error:
+                if failure is not None:
+                    raise
+                failure = error
+                self._stop()
+                waiting.clear()
+                copied = _Part(-1)
+                self._work(copied, [], durable, published)
             finally:
                 flush()
             self._outcome.copied.extend(published.oids)
             staged, durable, published = copied, staged, durable
+        if failure is not None:
+            raise failure
+
+    def _stop(self) -> None:
+        if self._pool is not None:
+            self._pool.kill()
+            self._pool = None
 
     def _flush(self, staged: _Part, published: _Part, *, is_alone: bool) -> Callable[[], None]:
         """Makes the content of staged objects durable, and the names of published ones; returns what waits for it."""
@@ -244,7 +264,11 @@ class _Job:
             else:
                 return
         for oid in oids:
-            os.replace(f"{folder}/{oid[2:]}", f"{target}/{oid[2:]}")
+            try:
+                os.replace(f"{folder}/{oid[2:]}", f"{target}/{oid[2:]}")
+            except FileNotFoundError:
+                if not os.path.exists(f"{target}/{oid[2:]}"):  # a process that was stopped may have done it
+                    raise
 
     def _copy_group(self, part: int, oids: list[str], emit: Emit) -> tuple[bytes, int]:
         for folder in dict.fromkeys(self._folder(part, oid) for oid in oids):
