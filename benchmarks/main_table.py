@@ -15,15 +15,17 @@ WARM_LIMIT_BYTES = 8 * 10**9
 """More is not read before a step: it would push out of memory what was read first."""
 
 
-def settle(box: Sandbox) -> None:
+def settle(box: Sandbox, *folders: str) -> None:
     """Writes everything to disk, and reads the tool and its data, so that each step finds the page cache full.
+
+    Args: folders: what to read besides the repository.
 
     Without it the first tool after a pause pays for the disk: some machines take pages back that rested for seconds.
     """
     os.sync()
     seen: set[int] = set()
     left = WARM_LIMIT_BYTES
-    for folder in (*box.program.folders, box.remote, box.clone, box.repo):
+    for folder in (*box.program.folders, *folders, box.repo):
         left -= _read_files(folder, seen, left)
     time.sleep(0.2)
 
@@ -76,7 +78,7 @@ def run_rounds(
         for row, is_measured in rows.needed_rows(wanted):
             for box in boxes:
                 command = row.prepare(box, setting)
-                settle(box)
+                settle(box, *([box.remote] if row.reads_remote else []))
                 result = measure(
                     [*box.program.argv, *command.arguments],
                     cwd=command.cwd,
