@@ -174,8 +174,8 @@ def run_task(repository: Repository, task: Task, tell: Tell) -> Experiment:
 
 
 def _run(repository: Repository, place: Place, task: Task, tell: Tell) -> Experiment:
-    sweep_runs(repository, place)
-    path = os.path.join(runs_folder(repository), f"{task.id[:12]}-{os.getpid()}")
+    sweep_runs(repository, place, own=task.id)
+    path = os.path.join(runs_folder(repository), f"{task.id}-{os.getpid()}")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     place.plumbing.add_worktree(path, task.baseline, task.id)
     root = os.path.normpath(os.path.join(path, offset_of(repository, place.git)))
@@ -221,15 +221,19 @@ def runs_folder(repository: Repository) -> str:
     return os.path.join(repository.dvc_dir, "tmp", "kist", "runs")
 
 
-def sweep_runs(repository: Repository, place: Place) -> None:
-    """Removes the work trees of runners that are gone."""
+def sweep_runs(repository: Repository, place: Place, *, own: str | None = None) -> None:
+    """Removes the work trees of runners that are gone: nobody holds the claim of their tasks.
+
+    Args: own: the task whose claim the caller holds, and of which it has no work tree yet.
+    """
+    queue = queue_of(repository)
     try:
         names = os.listdir(runs_folder(repository))
     except FileNotFoundError:
         return
     for name in names:
-        pid = name.rpartition("-")[2]
-        if pid.isdigit() and not atomic.is_alive(int(pid)):
+        key = name.partition("-")[0]
+        if key == own or not queue.is_claimed(key):
             _drop(repository, place, os.path.join(runs_folder(repository), name))
 
 
