@@ -49,7 +49,7 @@ def table(context: Context, *, experiments: int) -> list[Check]:
             for title, words, _, is_cold in _ROWS:
                 if is_cold:
                     shutil.rmtree(os.path.join(box.repo, ".dvc/tmp"), ignore_errors=True)
-                settle()
+                settle(box)
                 argv = [*program.argv, *words]
                 result = measure(argv, cwd=box.repo, env=box.env, terminal=context.terminal)
                 if f"exp-{experiments}" not in result.output:
@@ -75,7 +75,7 @@ def first_screen(context: Context, *, experiments: int) -> list[Check]:
         return []
     box = Sandbox(program, os.path.join(context.workdir, "experiments-many"))
     make_experiments(box, experiments)
-    settle()
+    settle(box)
     argv = [*program.argv, "exp", "show", "--no-pager"]
     result = measure(argv, cwd=box.repo, env=box.env, terminal=context.terminal)
     title = f"exp show of {experiments} experiments"
