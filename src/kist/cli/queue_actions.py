@@ -66,7 +66,8 @@ def add_to_queue(args: argparse.Namespace, context: Context, options: ReproOptio
 def run_beside(args: argparse.Namespace, context: Context, options: ReproOptions) -> int:
     """Returns 0 when the experiment ran in a work tree of its own: `exp run --temp`."""
     from kist.cli.repro_words import teller
-    from kist.repo.exp_task import enqueue, forget_task, queue_of, run_task
+    from kist.repo.exp_task import enqueue, forget_task, run_task
+    from kist.repo.exp_waiting import queue_of
 
     repository = context.repository()
     requests = requests_of(args)
@@ -126,7 +127,8 @@ def run_one(args: argparse.Namespace, context: Context) -> int:
     """Returns 0 when one task of the queue ran: what a pool starts."""
     from kist.cli.repro_words import teller
     from kist.repo.exp_pool import find_tasks
-    from kist.repo.exp_task import queue_of, run_task
+    from kist.repo.exp_task import run_task
+    from kist.repo.exp_waiting import queue_of
 
     repository = context.repository()
     queue = queue_of(repository)
@@ -143,7 +145,7 @@ def start(args: argparse.Namespace, context: Context) -> int:
     import subprocess
 
     from kist.repo.exp_pool import PoolRunningError
-    from kist.repo.exp_task import queue_of
+    from kist.repo.exp_waiting import queue_of
 
     repository = context.repository()
     queue = queue_of(repository)
@@ -171,7 +173,7 @@ def start(args: argparse.Namespace, context: Context) -> int:
 def stop(args: argparse.Namespace, context: Context) -> int:
     """Returns 0 when the pool was told."""
     from kist.repo.exp_pool import kill_tasks
-    from kist.repo.exp_task import queue_of
+    from kist.repo.exp_waiting import queue_of
 
     repository = context.repository()
     queue = queue_of(repository)
@@ -188,7 +190,7 @@ def stop(args: argparse.Namespace, context: Context) -> int:
 def status(_args: argparse.Namespace, context: Context) -> int:
     """Returns 0."""
     from kist.experiments.queue import RUNNING
-    from kist.repo.exp_task import queue_of
+    from kist.repo.exp_waiting import queue_of
 
     queue = queue_of(context.repository())
     rows = [(task, queue.state(task)) for task in queue.tasks()]
@@ -219,7 +221,7 @@ def logs(args: argparse.Namespace, context: Context) -> int:
 
     from kist.experiments.queue import RUNNING
     from kist.repo.exp_pool import find_tasks
-    from kist.repo.exp_task import queue_of
+    from kist.repo.exp_waiting import queue_of
 
     queue = queue_of(context.repository())
     task = find_tasks(queue, [args.task])[0]

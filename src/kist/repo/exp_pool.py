@@ -16,7 +16,8 @@ from kist.base.shell import shell_line
 from kist.errors import InputError, LockedError, MissingError
 from kist.experiments.queue import FAILED, QUEUED, RUNNING, Queue, Result, Task
 from kist.repo.exp_refs import place_of
-from kist.repo.exp_task import forget_task, queue_of, sweep_runs
+from kist.repo.exp_task import forget_task, sweep_runs
+from kist.repo.exp_waiting import queue_of
 
 if TYPE_CHECKING:
     from subprocess import Popen

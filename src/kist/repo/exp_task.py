@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kist.base import atomic
 from kist.errors import KistError, MissingError
 from kist.experiments.names import new_name
-from kist.experiments.queue import FAILED, SUCCESS, Queue, Result, Task
+from kist.experiments.queue import FAILED, SUCCESS, Result, Task
 from kist.experiments.refs import Experiment, ref_of
 from kist.formats.config import SectionKey, set_option
 from kist.git.plumbing import RefChange
@@ -25,6 +25,7 @@ from kist.repo.exp_params import changed_files
 from kist.repo.exp_record import Naming, choose_name, lock_entries, look, record
 from kist.repo.exp_refs import Place, need_head, place_of
 from kist.repo.exp_run import RunRequest, check_identity, telling
+from kist.repo.exp_waiting import queue_of
 from kist.repo.metafiles import read_bytes
 from kist.repo.projects import unregister
 from kist.repo.repro import ReproOptions, cause_of, repro
@@ -44,11 +45,6 @@ class CopyMissingError(MissingError):
 
     code = "copy-path-missing"
     exit_code = 255
-
-
-def queue_of(repository: Repository) -> Queue:
-    """Returns the queue of a repository."""
-    return Queue(os.path.join(repository.dvc_dir, "tmp", "kist", "queue"))
 
 
 def enqueue(

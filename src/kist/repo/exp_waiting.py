@@ -5,13 +5,13 @@ Reads only. Not here: the queue's files (experiments.queue).
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from kist.experiments.queue import SUCCESS
+from kist.experiments.queue import SUCCESS, Queue
 from kist.repo.exp_refs import Place
-from kist.repo.exp_task import queue_of
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
@@ -29,6 +29,11 @@ class Waiting(NamedTuple):
     baseline: str
     state: str
     executor: str | None
+
+
+def queue_of(repository: Repository) -> Queue:
+    """Returns the queue of a repository."""
+    return Queue(os.path.join(repository.dvc_dir, "tmp", "kist", "queue"))
 
 
 def waiting(repository: Repository, place: Place) -> list[Waiting]:
