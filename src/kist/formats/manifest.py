@@ -24,6 +24,8 @@ _RELPATH_AT = 32 + len(_MIDDLE)
 _HEAD = b'[{"md5": "'
 _TAIL = b'"}]'
 _GAP = b'"}, {"md5": "'
+_MD5_KEY = '"md5": "'
+_MD5_ITEM = re.compile('"md5": "([0-9a-f]{32})"')
 _WALK_LIMIT = 20_000
 """Differing items up to which two manifests are walked side by side; beyond, sets of all items are cheaper."""
 
@@ -158,20 +160,11 @@ def member_oids(data: bytes, *, name: str) -> set[str]:
     """
     # In JSON a quote inside of a path is escaped, so this text can only be a key.
     if data.startswith(_HEAD) and data.isascii():
-        pieces = data.decode("ascii").split('"md5": "')[1:]
-        found = [piece[:32] for piece in pieces]
-        digits = "".join(found)
-        ends = "".join([piece[32:33] for piece in pieces])
-        if ends == '"' * len(pieces) and len(digits) == 32 * len(pieces) and _is_hexadecimal(digits):
+        text = data.decode("ascii")
+        found = _MD5_ITEM.findall(text)
+        if len(found) == text.count(_MD5_KEY):
             return set(found)
     return parse_manifest(data, name=name).oids()
-
-
-def _is_hexadecimal(digits: str) -> bool:
-    try:
-        return len(bytes.fromhex(digits)) * 2 == len(digits) and digits == digits.lower()
-    except ValueError:
-        return False
 
 
 def compare_manifests(old: bytes, new: bytes, *, name: str) -> tuple[dict[str, str], dict[str, str]]:
