@@ -140,7 +140,12 @@ _SAME = (
         "metrics show -a --precision 2",
     ),
     *("metrics show m.json sub", "metrics show reports/a.json -T --precision 0", "metrics diff nope"),
-    *("metrics diff v1 v2 --targets m.json", "metrics diff --targets m.json --md", "metrics diff same main", "metrics diff same main --md"),
+    *(
+        "metrics diff v1 v2 --targets m.json",
+        "metrics diff --targets m.json --md",
+        "metrics diff same main",
+        "metrics diff same main --md",
+    ),
     *("metrics diff v1 --targets m.json --no-path", "metrics diff --all --targets m.json --precision 2"),
     *(
         "params diff v1 --targets params.yaml",
@@ -215,7 +220,13 @@ def test_metrics_that_git_does_not_have_come_from_the_cache(
     shutil.copytree(templates("empty"), root, symlinks=True)
     world = World(root, KIST, real_dvc)
     stages = "stages:\n  s:\n    cmd: mkdir d && cp params.yaml d/m.yaml && echo 2 > m.json\n"
-    _write(world, {"params.yaml": "a: 1\n", "dvc.yaml": stages + "    outs: [d]\n    metrics: [m.json]\nmetrics: [d/m.yaml]\n"})
+    _write(
+        world,
+        {
+            "params.yaml": "a: 1\n",
+            "dvc.yaml": stages + "    outs: [d]\n    metrics: [m.json]\nmetrics: [d/m.yaml]\n",
+        },
+    )
     assert world.run(["repro"], "repo", by=DVC).code == 0
     _commit(world, {}, 1)
     os.unlink(world.path("repo", "m.json"))

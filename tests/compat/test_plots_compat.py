@@ -25,7 +25,7 @@ stages:
         y: loss
         x_label: Step
         title: The loss
-    - nohead.tsv:
+    - nohead.csv:
         cache: false
         header: false
     - logs
@@ -74,7 +74,8 @@ plots:
 _FILES = {
     "dvc.yaml": _STAGES,
     "loss.csv": "step,loss\n0,1.0\n1,0.5\n2,</script><b>\n",
-    "nohead.tsv": "1\t2\n3\t4\n",
+    "nohead.csv": "1,2\n3,4\n",
+    "tabs.tsv": "c\td\n1\t2\n",
     "logs/one.csv": "a,b\n1,2\n",
     "logs/two/three.csv": "a,b\n3,4\n",
     "a/loss.csv": "step,train,val\n0,1,2\n1,3,4\n",
@@ -127,13 +128,15 @@ def _sorted(errors: list[dict[str, Any]]) -> list[str]:
     return sorted(json.dumps({key: value for key, value in one.items() if key != "msg"}) for one in errors)
 
 
-def _compare(world: World, line: str, cwd: str = "repo") -> None:
+def _compare(world: World, line: str, cwd: str = "repo", *, but: str = "") -> None:
     words = [*shlex.split(line), "-o", world.path("out"), "--json"]
     results = [world.run(words, cwd, by=name) for name in (DVC, KIST)]
     assert results[0].code == results[1].code, results
     expected, found = (json.loads(result.stdout) for result in results)
     assert found.get("data", {}).keys() == expected.get("data", {}).keys()
     for name, items in expected.get("data", {}).items():
+        if name == but:
+            continue
         ours = found["data"][name]
         assert [_neutral(item) for item in ours] == [_neutral(item) for item in items], name
         assert [set(item) for item in ours] == [set(item) for item in items], name
@@ -150,12 +153,12 @@ _LINES = (
     ),
     *("plots show loss.csv -x loss -y step --title T --x-label X --y-label Y -t scatter --split",),
     *(
-        "plots show free.csv empty.csv logs --split",
+        "plots show free.csv tabs.tsv empty.csv logs --split",
         "plots show nope.csv --split",
         "plots show curves --split",
     ),
     *(
-        "plots show nohead.tsv free.csv --no-header --split",
+        "plots show nohead.csv free.csv --no-header --split",
         "plots show readme.md",
         "plots show dvc.yaml::conf --split",
     ),
@@ -168,7 +171,8 @@ def test_rows_and_anchors_are_dvcs(world: World, line: str) -> None:
 
 
 def test_below_the_root_they_are_too(world: World) -> None:
-    _compare(world, "plots show --split", "repo/sub")
+    # There DVC takes the first line of `nohead.csv` for its header.
+    _compare(world, "plots show --split", "repo/sub", but="../nohead.csv")
 
 
 def test_a_template_of_dvcs_is_filled_as_dvc_fills_it(world: World) -> None:

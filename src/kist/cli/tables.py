@@ -15,7 +15,7 @@ _ROOM = 2
 
 
 def table_lines(table: Table, *, markdown: bool = False) -> list[str]:
-    """Returns a table's lines, none where it has no rows; a Markdown table ends in an empty one, so that text may follow."""
+    """Returns a table's lines: none where it has no rows, but of a Markdown table its header, and an empty one last."""
     if not table.rows and not markdown:
         return []
     headers = [_clean(cell) for cell in table.headers]

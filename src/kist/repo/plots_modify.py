@@ -29,14 +29,14 @@ class NotAPlotError(InputError):
 
 def modify_plot(
     repository: Repository, target: str, options: Mapping[str, Any], unset: Sequence[str] | None = None
-) -> list[str]:
+) -> Stage:
     """Changes how an output is drawn; an output that is no plot becomes one.
 
     Args:
         options: what to set.
         unset: names of options to take away.
 
-    Returns: the files that the person still has to stage, relative to the root.
+    Returns: the stage as it was.
 
     Raises: TargetMissingError, NotAPlotError, TemplateMissingError, FormatError.
     """
@@ -69,7 +69,8 @@ def modify_plot(
         if data != previous:
             atomic.write_file(absolute, data)
             changes.note(stage.file)
-        return changes.finish()
+        changes.finish()
+        return stage
 
 
 def _find(repository: Repository, path: str, target: str) -> tuple[Stage, str, Any]:
