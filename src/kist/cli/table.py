@@ -74,7 +74,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         (
             Command("metrics", "Show and compare metrics.", domain_exit_code=255),
             Command("params", "Compare parameters.", domain_exit_code=255),
-            Command("plots", "Draw plots, also of several versions.", domain_exit_code=255),
+            Command("plots", "Draw plots, also of several versions."),
             Command(
                 "dataset",
                 "Note which version of a dataset elsewhere is used.",

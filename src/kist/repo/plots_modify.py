@@ -9,22 +9,29 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kist.base import atomic
-from kist.errors import InputError
+from kist.errors import InputError, MissingError
 from kist.formats.dvcyaml import parse_dvcyaml
 from kist.formats.dvcyaml_edit import with_plot
 from kist.repo.collect import Stage, WorkspaceSource, collect
 from kist.repo.metafiles import Changes, read_bytes
 from kist.repo.plot_files import find_template
-from kist.repo.targets import TargetMissingError
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
 
 
 class NotAPlotError(InputError):
-    """An output is no plot, or has no such option; or its stage cannot be changed by a command."""
+    """An output is no plot, or has no such option; or its stage cannot be changed by a command. Exit 255, as DVC."""
 
     code = "not-a-plot"
+    exit_code = 255
+
+
+class NoSuchOutputError(MissingError):
+    """No stage has an output of this name. Exit 255, as DVC."""
+
+    code = "no-such-output"
+    exit_code = 255
 
 
 def modify_plot(
@@ -38,7 +45,7 @@ def modify_plot(
 
     Returns: the stage as it was.
 
-    Raises: TargetMissingError, NotAPlotError, TemplateMissingError, FormatError.
+    Raises: NoSuchOutputError, NotAPlotError, TemplateMissingError, FormatError.
     """
     if options.get("template"):
         find_template(repository, options["template"])
@@ -84,4 +91,4 @@ def _find(repository: Repository, path: str, target: str) -> tuple[Stage, str, A
                         hint="write the plot under `plots` at the top of dvc.yaml",
                     )
                 return stage, out.output.path, out.output.plot
-    raise TargetMissingError(f"cannot find '{target}': no stage has such an output", hint="kist stage list")
+    raise NoSuchOutputError(f"cannot find '{target}': no stage has such an output", hint="kist stage list")
