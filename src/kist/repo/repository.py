@@ -143,6 +143,16 @@ class Repository:
         return Repository(root, cwd=root, config_paths=paths, progress=self.progress, environ=environ)
 
     @property
+    def config_paths(self) -> ConfigPaths:
+        """The configuration files of all levels."""
+        return self._config_paths
+
+    @property
+    def title(self) -> str:
+        """How messages call the repository."""
+        return self.root
+
+    @property
     def dvc_dir(self) -> str:
         """The `.dvc` folder."""
         return os.path.join(self.root, DVC_DIR)
