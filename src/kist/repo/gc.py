@@ -227,7 +227,7 @@ def _remove(repository: Repository, plan: Plan, options: GcOptions) -> None:
             done = remote.clean(drop, repack=options.repack, progress=repository.progress, phase=phase)
             if done.packs_removed or done.packs_written:
                 repository.notes.append(
-                    f"'{remote.name}': {done.packs_removed} packs ({done.bytes_removed} bytes) removed, "
+                    f"'{remote.name}': {_packs(done.packs_removed)} ({done.bytes_removed} bytes) removed, "
                     f"{done.packs_written} ({done.bytes_written} bytes) written"
                 )
             continue
@@ -241,3 +241,7 @@ def _remove(repository: Repository, plan: Plan, options: GcOptions) -> None:
             remove_staging(path)
         else:
             atomic.remove_quietly(path)
+
+
+def _packs(number: int) -> str:
+    return f"{number} pack" + ("" if number == 1 else "s")
