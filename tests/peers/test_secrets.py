@@ -194,7 +194,8 @@ def test_over_gdrive(tmp_path: Path) -> None:
         server.client, server.refresh_tokens, server.tokens = ("ours", WRONG), {RIGHT}, {token}
         keeper = Keeper(tmp_path, RIGHT, WRONG, token, environ={"KIST_GDRIVE_ENDPOINT": server.url})
         login = tmp_path / "login.json"
-        login.write_text(json.dumps(kept_login(access_token=token, refresh_token=RIGHT, client_secret=WRONG)))
+        secrets = {"access_token": token, "refresh_token": RIGHT, "client_secret": WRONG}
+        login.write_text(json.dumps(kept_login(client_id="ours", **secrets)))
         options = {"gdrive_client_id": "ours", "gdrive_client_secret": WRONG}
         keeper.remote("right", "gdrive://root/a", gdrive_user_credentials_file=str(login), **options)
         keeper.there_and_back("right")

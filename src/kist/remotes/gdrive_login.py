@@ -385,4 +385,4 @@ def _seconds(text: object) -> float:
 
 def _reason(found: Mapping[str, Any]) -> str:
     """Returns what the service calls its refusal; never what was sent."""
-    return str(found.get("error_description") or found.get("error") or "no reason given")[:200]
+    return str(found.get("error_description") or found.get("error") or "no reason given")[:200].rstrip(".")
