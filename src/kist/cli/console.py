@@ -162,6 +162,13 @@ class Console:
         self.erase_progress()
         return getpass.getpass(f"{visible(prompt)}: ", stream=self._err)
 
+    def browse(self, address: str) -> None:
+        """Shows an address to open, and opens it where there is a browser."""
+        import webbrowser  # a login is rare
+
+        self.note(f"To log in, open this address in a browser on this machine:\n{address}")
+        webbrowser.open(address)
+
     def flush(self) -> None:
         """Hands all data written so far to the operating system.
 

@@ -103,6 +103,7 @@ class Context:
                 self._repository.limiter = Limiter(self.bytes_per_s)
             if self.console.is_answered:
                 self._repository.ask = self.console.ask_secret
+                self._repository.browse = self.console.browse
         return self._repository
 
     def warn_of_old_spellings(self) -> None:

@@ -80,6 +80,7 @@ class Place(NamedTuple):
         options: the remote's options, with DVC's names; paths are absolute.
         environ: the environment of the process; credential chains look here.
         ask: asks the person for a secret without showing it, given a question; None where nobody can be asked.
+        browse: shows the person an address to open, where a service is logged in to in a browser; None as above.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Place(NamedTuple):
     options: Mapping[str, str]
     environ: Mapping[str, str]
     ask: Callable[[str], str] | None = None
+    browse: Callable[[str], None] | None = None
 
     def flag(self, option: str, default: bool = False) -> bool:
         """Returns the value of an option that is true or false."""
@@ -104,6 +106,7 @@ class Item(NamedTuple):
         tag: what changes whenever the content does (an ETag), or None.
         version: the version's id where the service keeps versions.
         modified_s: seconds since 1970, or None.
+        md5: of the content, in hex, where the service computed it itself; else None.
     """
 
     key: str
@@ -111,6 +114,7 @@ class Item(NamedTuple):
     tag: str | None = None
     version: str | None = None
     modified_s: float | None = None
+    md5: str | None = None
 
 
 class Abilities(NamedTuple):
@@ -235,6 +239,16 @@ class Storage(Protocol):
 
     def close(self) -> None:
         """Ends connections."""
+
+
+class WithFolders(Protocol):
+    """What a service with folders can do besides: its names can be in each other's way."""
+
+    def take_place(self, folder: str, data: bytes) -> bool:
+        """Puts a small file in the place of a folder; False, and nothing changed, where the folder holds a value.
+
+        Empty folders in it are removed. A value that comes meanwhile is not lost.
+        """
 
 
 class WithoutParts:

@@ -34,6 +34,7 @@ BACKENDS = {
     "gs": Backend("kist.remotes.gs", "gs"),
     "azure": Backend("kist.remotes.azure", "azure"),
     "ssh": Backend("kist.remotes.ssh"),
+    "gdrive": Backend("kist.remotes.gdrive"),
     "webdav": Backend("kist.remotes.webdav"),
     "webdavs": Backend("kist.remotes.webdav"),
     "webhdfs": Backend("kist.remotes.webhdfs"),
@@ -63,6 +64,12 @@ def open_storage(place: Place) -> Storage:
         ExtraMissingError: its library is not installed; the hint installs it.
     """
     backend = BACKENDS.get(place.scheme)
+    if place.scheme == "hdfs":
+        raise RemoteKindError(
+            f"cannot use remote '{place.name}': nothing here speaks Hadoop's own protocol;"
+            " WebHDFS reaches the same files",
+            hint=shell_line("kist", "remote", "modify", place.name, "url", "webhdfs://NAMENODE:9870/FOLDER"),
+        )
     if backend is None:
         known = ", ".join(sorted(BACKENDS))
         raise RemoteKindError(

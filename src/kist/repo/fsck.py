@@ -226,10 +226,12 @@ def _verify(repository: Repository, place: Place, algorithm: str, options: FsckO
         verdict = verify_packed(
             place.remote,
             algorithm,
+            repository.index,
             scratch=staging_path(repository),
             progress=repository.progress,
             phase=phase,
             sample=_sample(options),
+            restart=options.restart,
         )
         for error in place.remote.catalogue.damaged.values():
             repository.notes.append(f"{error.message}: what it alone names counts as missing")
@@ -275,7 +277,11 @@ def _end(repository: Repository, place: Place, options: FsckOptions) -> None:
         store = place.store(repository, algorithm)
         if store is not None:
             end_run(store, repository.index)
-        elif place.remote is None or not is_packed(place.remote):
+        elif place.remote is not None and is_packed(place.remote):
+            from kist.transfer.packed_verify import end_packed_run  # others need none of it
+
+            end_packed_run(place.remote, algorithm, repository.index)
+        else:
             from kist.transfer.verify import end_storage_run  # folders need none of it
 
             end_storage_run(_service(place), algorithm, repository.index)

@@ -234,7 +234,7 @@ def _remove(repository: Repository, plan: Plan, options: GcOptions) -> None:
             done = packed.clean(drop, repack=options.repack, progress=repository.progress, phase=phase)
             if done.packs_removed or done.packs_written:
                 repository.notes.append(
-                    f"'{packed.name}': {done.packs_removed} packs ({done.bytes_removed} bytes) removed, "
+                    f"'{packed.name}': {_packs(done.packs_removed)} ({done.bytes_removed} bytes) removed, "
                     f"{done.packs_written} ({done.bytes_written} bytes) written"
                 )
             continue
@@ -248,3 +248,7 @@ def _remove(repository: Repository, plan: Plan, options: GcOptions) -> None:
             remove_staging(path)
         else:
             atomic.remove_quietly(path)
+
+
+def _packs(number: int) -> str:
+    return f"{number} pack" + ("" if number == 1 else "s")

@@ -90,6 +90,8 @@ class Repository:
         """What old spellings in the metafiles of the workspace mean now, a line each, in the order they were met."""
         self.ask: Callable[[str], str] | None = None
         """Asks the person for a secret, given the question; None where nobody can be asked."""
+        self.browse: Callable[[str], None] | None = None
+        """Shows the person an address to open in a browser; None where nobody can be asked."""
         self.limiter: Limiter | None = None
         """How fast bytes may travel to and from remotes, all together (`--limit`)."""
         self._config_paths = config_paths

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from kist.base.listing import unpack_stat
@@ -171,30 +171,41 @@ def open_storage_of(repository: Repository, remote: RemoteSettings) -> Storage:
     from kist.remotes.table import open_storage
 
     options = {option: remote.text(option) or "" for option in remote.options}
-    if remote.scheme == "s3" and "profile" in options:
-        own = unguarded_profile(options.pop("profile"))
-        options |= {"profile": own} if own else {}
-    place = Place(remote.name, remote.location, remote.scheme, options, repository.environ, repository.ask)
-    return open_storage(place)
+    guard = GUARDS.get(remote.scheme)
+    if guard is not None and guard in options:
+        own = unguarded(options.pop(guard))
+        options |= {guard: own} if own else {}
+    return open_storage(
+        Place(
+            remote.name,
+            remote.location,
+            remote.scheme,
+            options,
+            repository.environ,
+            repository.ask,
+            repository.browse,
+        )
+    )
 
 
 _GUARD = "kist-packed"
+GUARDS = {"s3": "profile", "gs": "endpointurl"}
+"""Options by which DVC is stopped before it writes into a packed place, by scheme: it finds no such profile, and
+nobody at such an address."""
 
 
-def guarded_profile(profile: str | None) -> str:
-    """Returns a profile that no other program finds: so DVC stops before it writes into a packed place at S3."""
-    if profile is None or profile == _GUARD or profile.startswith(f"{_GUARD}/"):
-        return profile or _GUARD
-    return f"{_GUARD}/{profile}"
+def guarded(value: str | None) -> str:
+    """Returns a value of such an option that no other program can use."""
+    if value is None or value == _GUARD or value.startswith(f"{_GUARD}/"):
+        return value or _GUARD
+    return f"{_GUARD}/{value}"
 
 
-def unguarded_profile(profile: str) -> str:
-    """Returns the profile that is meant; "" for none."""
-    return (
-        profile.removeprefix(_GUARD).removeprefix("/")
-        if profile.split("/", maxsplit=1)[0] == _GUARD
-        else profile
-    )
+def unguarded(value: str) -> str:
+    """Returns the value that is meant; "" for none."""
+    if value.split("/", maxsplit=1)[0] != _GUARD:
+        return value
+    return value.removeprefix(_GUARD).removeprefix("/")
 
 
 def open_packed(
@@ -399,29 +410,45 @@ def transfer(
         target, note = open_remote(repository, name, jobs=jobs, writes=is_push)
         notes += [note] if note else []
         names.append(target.name)
-        if is_push:
-            from kist.repo.introduction import introduce  # nothing else writes into a remote
-
-            introduce(target)
-        elif isinstance(target, FolderRemote):
-            target.check_readable()
-        for algorithm, needs in by_algorithm.items():
-            store = repository.store_for(algorithm)
-            act = plan.push if is_push else plan.fetch
-            done = act(needs, store, target, workers=workers, progress=repository.progress)
-            moved += len(done.moved)
-            size += done.size_bytes
-            failed += done.failed
-            if is_detailed:
-                objects += _outcomes(needs, store, target.name, done, is_push=is_push)
-            if not is_push:
-                repository.trust(store).add(done.records)
-            else:
-                for _, oid, why in done.failed:
-                    if why == "corrupt":
-                        store.quarantine(oid)
-        target.close()
+        try:
+            for algorithm, done in _moved(repository, target, by_algorithm, workers, is_push=is_push):
+                moved += len(done.moved)
+                size += done.size_bytes
+                failed += done.failed
+                if is_detailed:
+                    store, needs = repository.store_for(algorithm), by_algorithm[algorithm]
+                    objects += _outcomes(needs, store, target.name, done, is_push=is_push)
+        finally:
+            target.close()
     return TransferResult(moved, failed, names, size, objects), notes
+
+
+def _moved(
+    repository: Repository,
+    target: Remote,
+    by_algorithm: dict[str, list[plan.Need]],
+    workers: int,
+    *,
+    is_push: bool,
+) -> Iterator[tuple[str, plan.Outcome]]:
+    """Yields what became of the needs of each algorithm at one remote."""
+    if is_push:
+        from kist.repo.introduction import introduce  # nothing else writes into a remote
+
+        introduce(target)
+    elif isinstance(target, FolderRemote):
+        target.check_readable()
+    for algorithm, needs in by_algorithm.items():
+        store = repository.store_for(algorithm)
+        act = plan.push if is_push else plan.fetch
+        done = act(needs, store, target, workers=workers, progress=repository.progress)
+        if not is_push:
+            repository.trust(store).add(done.records)
+        else:
+            for _, oid, why in done.failed:
+                if why == "corrupt":
+                    store.quarantine(oid)
+        yield algorithm, done
 
 
 def _outcomes(

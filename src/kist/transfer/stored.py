@@ -365,6 +365,11 @@ class StorageRemote:
         item = engine.attempt(lambda: self.storage.finish(upload, tags))
         self._forget_upload(key, source.algorithm)
         self._check_size(key, item, size)
+        if item.md5 is not None and item.md5 != digest.hexdigest():
+            engine.attempt(lambda: self.storage.delete([key]))
+            raise StorageFailedError(
+                f"cannot store '{key}' on remote '{self.name}': other bytes arrived", hint="kist push"
+            )
         return "copied"
 
     def _begin(self, engine: Engine, key: str, size: int, algorithm: str) -> Upload:
