@@ -13,15 +13,26 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 # So that `python benchmarks/run.py` works as `python -m benchmarks.run` does.
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from benchmarks import cleanup, everyday_save, main_table, other_workloads, packed, results, rows, workload
+from benchmarks import (
+    cleanup,
+    everyday_save,
+    main_table,
+    other_workloads,
+    packed,
+    pipelines,
+    results,
+    rows,
+    workload,
+)
 from benchmarks.sandbox import DVC, KIST, Program, bare_program
 
-WORKLOADS = ("main", "big", "medium", "scale", "startup", "everyday", "cleanup", "packed")
+WORKLOADS = ("main", "big", "medium", "scale", "startup", "everyday", "cleanup", "packed", "pipelines")
 BYTES_PER_SMALL_FILE = 11_000
 RESULTS_MARK = "<!-- results: written by the benchmark, everything below is replaced -->\n"
 
@@ -139,20 +150,12 @@ def _write_markdown(path: str, text: str) -> None:
         stream.write(head + text)
 
 
-def run(options: argparse.Namespace, command: list[str], workdir: str) -> int:
-    """Runs what was asked for, prints and writes the tables; returns the exit code."""
-    programs = _programs(options)
-    chosen = ["scale"] if options.scale_only else options.workloads.split(",")
-    if unknown := set(chosen) - set(WORKLOADS):
-        raise ValueError(f"no such workload: {', '.join(sorted(unknown))}")
-    samples: results.Samples = {}
+def _other_checks(
+    options: argparse.Namespace, context: other_workloads.Context, chosen: Sequence[str]
+) -> list[results.Check]:
+    """Returns what the chosen workloads beside the main table found."""
+    workdir = context.workdir
     checks: list[results.Check] = []
-    if "main" in chosen:
-        samples = _main_samples(options, programs, workdir)
-        if options.baseline:
-            samples = _with_baseline(samples, options.baseline)
-    lines = results.table_lines(samples, paired=not options.baseline)
-    context = other_workloads.Context(programs, workdir, options.rounds, not options.no_terminal)
     if "big" in chosen:
         checks += other_workloads.big_files(context)
     if "medium" in chosen:
@@ -173,6 +176,26 @@ def run(options: argparse.Namespace, command: list[str], workdir: str) -> int:
             workdir, 3 * BYTES_PER_SMALL_FILE * packed.FILES * (options.rounds + 1) + 6 * packed.LARGE_BYTES
         )
         checks += packed.packed(context)
+    if "pipelines" in chosen:
+        checks += pipelines.pipelines(context)
+    return checks
+
+
+def run(options: argparse.Namespace, command: list[str], workdir: str) -> int:
+    """Runs what was asked for, prints and writes the tables; returns the exit code."""
+    programs = _programs(options)
+    chosen = ["scale"] if options.scale_only else options.workloads.split(",")
+    if unknown := set(chosen) - set(WORKLOADS):
+        raise ValueError(f"no such workload: {', '.join(sorted(unknown))}")
+    samples: results.Samples = {}
+    checks: list[results.Check] = []
+    if "main" in chosen:
+        samples = _main_samples(options, programs, workdir)
+        if options.baseline:
+            samples = _with_baseline(samples, options.baseline)
+    lines = results.table_lines(samples, paired=not options.baseline)
+    context = other_workloads.Context(programs, workdir, options.rounds, not options.no_terminal)
+    checks += _other_checks(options, context, chosen)
     text = ""
     if lines:
         text += results.render_table(lines)
