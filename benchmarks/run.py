@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 # So that `python benchmarks/run.py` works as `python -m benchmarks.run` does.
@@ -25,13 +26,25 @@ from benchmarks import (
     metrics_history,
     other_workloads,
     packed,
+    pipelines,
     results,
     rows,
     workload,
 )
 from benchmarks.sandbox import DVC, KIST, Program, bare_program
 
-WORKLOADS = ("main", "big", "medium", "scale", "startup", "everyday", "cleanup", "packed", "metrics")
+WORKLOADS = (
+    "main",
+    "big",
+    "medium",
+    "scale",
+    "startup",
+    "everyday",
+    "cleanup",
+    "packed",
+    "metrics",
+    "pipelines",
+)
 BYTES_PER_SMALL_FILE = 11_000
 RESULTS_MARK = "<!-- results: written by the benchmark, everything below is replaced -->\n"
 
@@ -149,16 +162,36 @@ def _write_markdown(path: str, text: str) -> None:
         stream.write(head + text)
 
 
-def _history_checks(
-    chosen: list[str], options: argparse.Namespace, context: other_workloads.Context
+def _other_checks(
+    options: argparse.Namespace, context: other_workloads.Context, chosen: Sequence[str]
 ) -> list[results.Check]:
+    """Returns what the chosen workloads beside the main table found."""
+    workdir = context.workdir
     checks: list[results.Check] = []
+    if "big" in chosen:
+        checks += other_workloads.big_files(context)
+    if "medium" in chosen:
+        checks += other_workloads.medium_files(context)
+    if "scale" in chosen:
+        _need_space(workdir, 4 * BYTES_PER_SMALL_FILE * options.scale_files)
+        checks += other_workloads.scale(context, options.scale_files)
+    if "startup" in chosen:
+        checks += other_workloads.startup(context)
+    if "everyday" in chosen:
+        checks += everyday_save.save(context, files=max(100, options.files // 2))
     if "cleanup" in chosen:
         checks += cleanup.history(context, commits=options.commits)
         checks += cleanup.removal(context, objects=options.files)
         checks += cleanup.verification(context, objects=options.files)
     if "metrics" in chosen:
         checks += metrics_history.history(context, commits=options.commits)
+    if "packed" in chosen:
+        _need_space(
+            workdir, 3 * BYTES_PER_SMALL_FILE * packed.FILES * (options.rounds + 1) + 6 * packed.LARGE_BYTES
+        )
+        checks += packed.packed(context)
+    if "pipelines" in chosen:
+        checks += pipelines.pipelines(context)
     return checks
 
 
@@ -176,23 +209,7 @@ def run(options: argparse.Namespace, command: list[str], workdir: str) -> int:
             samples = _with_baseline(samples, options.baseline)
     lines = results.table_lines(samples, paired=not options.baseline)
     context = other_workloads.Context(programs, workdir, options.rounds, not options.no_terminal)
-    if "big" in chosen:
-        checks += other_workloads.big_files(context)
-    if "medium" in chosen:
-        checks += other_workloads.medium_files(context)
-    if "scale" in chosen:
-        _need_space(workdir, 4 * BYTES_PER_SMALL_FILE * options.scale_files)
-        checks += other_workloads.scale(context, options.scale_files)
-    if "startup" in chosen:
-        checks += other_workloads.startup(context)
-    if "everyday" in chosen:
-        checks += everyday_save.save(context, files=max(100, options.files // 2))
-    checks += _history_checks(chosen, options, context)
-    if "packed" in chosen:
-        _need_space(
-            workdir, 3 * BYTES_PER_SMALL_FILE * packed.FILES * (options.rounds + 1) + 6 * packed.LARGE_BYTES
-        )
-        checks += packed.packed(context)
+    checks += _other_checks(options, context, chosen)
     text = ""
     if lines:
         text += results.render_table(lines)

@@ -20,7 +20,7 @@ _METAFILE = re.compile(
 )
 # State that may be lost at any time, and differs from run to run: indexes, lock files, their folders.
 # The text for people is written when the first push begins, and may be lacking after one that was cut off.
-_DISPOSABLE = re.compile(r"home(/.*)?|repo/\.dvc/tmp(/.*)?|remote/README-kist\.md")
+_DISPOSABLE = re.compile(r"home(/.*)?|repo/\.dvc/(tmp|kist)(/.*)?|remote/README-kist\.md")
 
 
 def md5(content: bytes) -> str:

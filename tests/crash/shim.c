@@ -255,6 +255,7 @@ static void identify(struct call *call, int fd) {
 
 static void die(void) {
     kill(alone ? getpid() : -(pid_t)atomic_load(&state->group), SIGKILL);
+    kill(getpid(), SIGKILL); /* a command of a stage is in a group of its own */
     for (;;) pause();
 }
 

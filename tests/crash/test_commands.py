@@ -161,6 +161,24 @@ def with_remembered_runs(arena: Arena, link: str = "copy") -> None:
         os.unlink(arena.path(name))
 
 
+EACH = b"""\
+stages:
+  each:
+    cmd: cp -r $KIST_ITEM $KIST_OUT
+    deps: [data]
+    outs: [made]
+    meta: {kist: {each: data}}
+"""
+
+
+def with_items(arena: Arena) -> None:
+    worlds.added(arena)
+    arena.write("dvc.yaml", EACH)
+    arena.must("repro", "-q")
+    arena.write("data/sub/new.txt", b"new\n")
+    arena.write("data/other.txt", b"other\n")
+
+
 def with_frozen_stage(arena: Arena) -> None:
     with_stage(arena)
     arena.must("freeze", "make")
@@ -225,6 +243,7 @@ CASES = [
         ONE | {"model.bin": TWO["model.bin"]},
     ),
     Case("repro of remembered runs", ("repro",), linked(with_remembered_runs, "hardlink"), ONE),
+    Case("repro item by item", ("repro", "each"), with_items, ONE | NEW),
     Case("stage", ("stage", "add", "-n", "new", "-o", "new.txt", "echo"), with_stage, ONE, repeatable=False),
     Case("freeze", ("freeze", "make"), with_stage, ONE),
     Case("unfreeze", ("unfreeze", "make"), with_frozen_stage, ONE),
@@ -263,7 +282,7 @@ POWER = [case for case in CASES if case.name in (
     "commit a stage copy",
     "push", "push again", "fetch", "pull copy", "pull hardlink", "pull update copy", "checkout copy",
     "checkout switch copy", "checkout switch symlink", "move a file", "unprotect hardlink", "config", "commit a stage",
-    "gc of the remote", "remove a stage", "repro of remembered runs",
+    "gc of the remote", "remove a stage", "repro", "repro of remembered runs", "repro item by item",
 )]  # fmt: skip
 
 

@@ -83,6 +83,11 @@ class Stage(NamedTuple):
         return self.metafile is not None and not self.metafile.deps and self.metafile.cmd is None
 
 
+def lock_path(stage: Stage) -> str:
+    """Returns where the entry of a stage of a `dvc.yaml` is, relative to the root."""
+    return posixpath.join(posixpath.dirname(stage.file), LOCK_FILE)
+
+
 class Source(Protocol):
     """Where metafiles are read from."""
 
@@ -157,7 +162,17 @@ class WorkspaceSource:
             yield from self._walk(prefix + name, offset)
 
     def read(self, path: str) -> bytes | None:
-        """Returns a file's bytes, or None where it is missing."""
+        """Returns a file's bytes, or None where it is missing; those of a lock file as they are to be, when stages are
+        noted that are not in it yet.
+        """
+        if posixpath.basename(path) == LOCK_FILE and self._repository.has_noted:
+            from kist.repo.stage_journal import as_noted, noted  # only beside `repro`, or after a kill
+
+            before = noted(self._repository.place().folder)
+            return as_noted(self._read(path), path, before)
+        return self._read(path)
+
+    def _read(self, path: str) -> bytes | None:
         try:
             with open(self._repository.abspath(path), "rb") as stream:
                 return stream.read()

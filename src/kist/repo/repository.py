@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kist.base.limiter import Limiter
     from kist.git.repository import GitRepository
     from kist.repo.settings import ConfigPaths, Settings
+    from kist.repo.stage_journal import Place
 
 DVC_DIR = ".dvc"
 
@@ -263,12 +264,32 @@ class Repository:
         return self.plain_lock()
 
     def plain_lock(self) -> FileLock:
-        """Returns the lock alone."""
+        """Returns the lock alone. Whoever takes it first writes what a `repro` has noted and not written yet."""
         return FileLock(
             os.path.join(self.dvc_dir, "tmp", "lock"),
             wait_s=self._wait_s,
             by_link=self.settings.hardlink_lock,
+            when_taken=self._write_noted,
         )
+
+    @property
+    def has_noted(self) -> bool:
+        """Says whether a `repro` has noted what it has not written yet."""
+        return os.path.lexists(os.path.join(self.dvc_dir, "tmp", "kist", "stages.journal"))
+
+    def _write_noted(self) -> None:
+        if self.has_noted:
+            from kist.repo.stage_journal import settle  # seldom is there anything
+
+            settle(self.place())
+
+    def place(self) -> Place:
+        """Returns where finished stages are recorded."""
+        from kist.pipeline.runcache import RunCache  # only where stages ran
+        from kist.repo.stage_journal import Place
+
+        runs = RunCache(self.cache_dir, self.settings.shared_group)
+        return Place(self.root, self.dvc_dir, self.cache, runs)
 
     def sweep_now(self) -> None:
         """Removes what killed commands left in the cache and beside the metafiles of the root."""
