@@ -18,10 +18,20 @@ from typing import Any
 # So that `python benchmarks/run.py` works as `python -m benchmarks.run` does.
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from benchmarks import cleanup, everyday_save, main_table, other_workloads, packed, results, rows, workload
+from benchmarks import (
+    cleanup,
+    everyday_save,
+    logger,
+    main_table,
+    other_workloads,
+    packed,
+    results,
+    rows,
+    workload,
+)
 from benchmarks.sandbox import DVC, KIST, Program, bare_program
 
-WORKLOADS = ("main", "big", "medium", "scale", "startup", "everyday", "cleanup", "packed")
+WORKLOADS = ("main", "big", "medium", "scale", "startup", "everyday", "cleanup", "packed", "logger")
 BYTES_PER_SMALL_FILE = 11_000
 RESULTS_MARK = "<!-- results: written by the benchmark, everything below is replaced -->\n"
 
@@ -139,6 +149,11 @@ def _write_markdown(path: str, text: str) -> None:
         stream.write(head + text)
 
 
+def _of_calls(chosen: list[str], context: other_workloads.Context) -> list[results.Check]:
+    """Returns what calls of the library cost, where they were asked for."""
+    return logger.logging(context) if "logger" in chosen else []
+
+
 def run(options: argparse.Namespace, command: list[str], workdir: str) -> int:
     """Runs what was asked for, prints and writes the tables; returns the exit code."""
     programs = _programs(options)
@@ -173,6 +188,7 @@ def run(options: argparse.Namespace, command: list[str], workdir: str) -> int:
             workdir, 3 * BYTES_PER_SMALL_FILE * packed.FILES * (options.rounds + 1) + 6 * packed.LARGE_BYTES
         )
         checks += packed.packed(context)
+    checks += _of_calls(chosen, context)
     text = ""
     if lines:
         text += results.render_table(lines)

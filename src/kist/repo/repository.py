@@ -143,6 +143,11 @@ class Repository:
         return Repository(root, cwd=root, config_paths=paths, progress=self.progress, environ=environ)
 
     @property
+    def config_paths(self) -> ConfigPaths:
+        """The configuration files of all levels."""
+        return self._config_paths
+
+    @property
     def dvc_dir(self) -> str:
         """The `.dvc` folder."""
         return os.path.join(self.root, DVC_DIR)
