@@ -89,6 +89,30 @@ def with_source(arena: Arena) -> None:
         arena.write("../source/" + rel, content)
 
 
+def with_other_repository(arena: Arena) -> None:
+    """Another repository with a tracked folder and files of Git lies beside this one."""
+    worlds.empty(arena)
+    source = os.path.join(arena.work, "source")
+    os.makedirs(source)
+    arena.git("-C", source, "init", "-q", "--template=")
+    arena.must("init", "-q", cwd=source)
+    for rel, content in {"data/a.txt": ONE["data/a.txt"], "code/x": b"x", "code/y": b"y"}.items():
+        arena.write("../source/" + rel, content)
+    arena.must("add", "-q", "data", cwd=source)
+    arena.git("-C", source, "add", "-A")
+    arena.git("-C", source, "commit", "-q", "-m", "one")
+
+
+def with_import(arena: Arena) -> None:
+    """A folder is imported, and the other repository has a newer version."""
+    with_other_repository(arena)
+    arena.must("import", "-q", "../source", "data")
+    source = os.path.join(arena.work, "source")
+    arena.write("../source/data/b.txt", b"new\n")
+    arena.must("add", "-q", "data", cwd=source)
+    arena.git("-C", source, "commit", "-q", "-a", "-m", "two")
+
+
 PIPELINE = b"stages:\n  make:\n    cmd: cp model.bin made.bin\n    deps: [model.bin]\n    outs: [made.bin]\n"
 
 
@@ -179,6 +203,15 @@ CASES = [
     Case("add inside", ("add", "data/sub/new.txt"), with_extra_file, ONE | NEW),
     Case("add several", ("add", "data", "model.bin"), worlds.untracked, ONE),
     Case("add to remote", ("add", "../source/data", "--to-remote"), with_source, {}, remote=True),
+    Case("import", ("import", "../source", "data"), with_other_repository, {}),
+    Case("import files of git", ("import", "../source", "code"), with_other_repository, {}),
+    Case("import-url", ("import-url", "../source/data"), with_source, {}),
+    Case(
+        "import-url to remote", ("import-url", "../source/data", "--to-remote"), with_source, {}, remote=True
+    ),
+    Case("update", ("update", "data.dvc"), with_import, {}),
+    Case("get", ("get", "../source", "data"), with_other_repository, {}, repeatable=False),
+    Case("get-url", ("get-url", "../source/data"), with_source, {}, repeatable=False),
     *by_link("commit", ("commit", "-f"), worlds.edited, BOTH),
     Case("commit a stage", ("commit", "-f"), with_stage, ONE),
     *by_link("commit a stage", ("commit", "-f", "train"), worlds.staged, ONE),

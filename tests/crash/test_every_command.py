@@ -23,6 +23,7 @@ LOOKS: list[tuple[str, ...]] = [
     ("help",),
     ("list", ".", "-R"),
     ("list", ".", "data", "--remote", "store"),
+    ("list-url", "."),
     ("log", "data"),
     ("root",),
     ("status",),

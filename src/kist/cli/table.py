@@ -107,6 +107,19 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         ),
     ),
     (
+        "Data from elsewhere",
+        (
+            Command("get", "Download data of another repository."),
+            Command("get-url", "Download data from a storage."),
+            Command(
+                "import", "Bring data of another repository here, and note its version.", module="import_data"
+            ),
+            Command("import-url", "Bring data from a storage here, and note where it is from."),
+            Command("update", "Take what the sources of imported data have now."),
+            Command("list-url", "List what a storage holds.", aliases=("ls-url",)),
+        ),
+    ),
+    (
         "Beside Git",
         (
             Command("install", "Make Git's hooks and merges take care of data."),

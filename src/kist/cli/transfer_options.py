@@ -114,6 +114,8 @@ def print_objects(context: Context, repository: Repository, result: TransferResu
 def report_failures(repository: Repository, result: TransferResult, verb: str) -> None:
     """Raises one error for all objects that could not be transferred (rule R10)."""
     if not result.failed:
+        if result.errors:
+            raise result.errors[0]
         if result.absent:
             from kist.repo.absent import absence
 

@@ -357,16 +357,11 @@ def _refuse_unsafe(grouped: dict[str, list[tuple[str, str]]], relpaths: list[str
     if len(set(relpaths)) != len(relpaths):
         raise ManifestError(f"cannot use manifest '{name}': it names a path twice")
     for path, pairs in grouped.items():
-        if path and not _is_safe_folder(path):
+        if path and not is_safe_path(path):
             raise ManifestError(f"cannot use manifest '{name}': unsafe path '{path}'")
         prefix = path + "/" if path else ""
         for file_name, _ in pairs:
-            if (
-                file_name in _UNSAFE
-                or "\0" in file_name
-                or "\\" in file_name
-                and not _is_safe_folder(file_name)
-            ):
+            if file_name in _UNSAFE or "\0" in file_name or "\\" in file_name and not is_safe_path(file_name):
                 raise ManifestError(f"cannot use manifest '{name}': unsafe path '{prefix + file_name}'")
             if grouped.get(prefix + file_name) is not None:
                 raise ManifestError(
@@ -377,7 +372,8 @@ def _refuse_unsafe(grouped: dict[str, list[tuple[str, str]]], relpaths: list[str
 _UNSAFE = frozenset({"", ".", "..", ".git", ".dvc", "git~1"})
 
 
-def _is_safe_folder(path: str) -> bool:
+def is_safe_path(path: str) -> bool:
+    """Says whether a relative path stays in its folder and out of `.git` and `.dvc`, wherever it is made (rule R14)."""
     # A backslash separates on Windows: what is safe must be safe on each system that may check it out.
     parts = path.replace("\\", "/").split("/")
     return "\0" not in path and not any(part.lower() in _UNSAFE for part in parts)

@@ -220,6 +220,16 @@ def record(repository: Repository, stored: StoredTargets, changes: Changes) -> N
         changes.ignore(path)
 
 
+def refuse_output(repository: Repository, stages: Sequence[Stage], path: str) -> None:
+    """Does nothing for a path, relative to the root, that may become an output of its own.
+
+    Raises: CannotAddError: it belongs to Git or the repository, is ignored, or overlaps with another output.
+    """
+    _refuse_path(repository, path)
+    known = {item.out.path: item for item in all_outputs(stages)}
+    _refuse_collisions(repository, known, [_Work(path, path + ".dvc", Metafile(), 0)])
+
+
 def _output_path(work: _Work) -> str:
     return work.path[: -len(work.inner) - 1] if work.inner else work.path
 

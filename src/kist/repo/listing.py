@@ -262,10 +262,10 @@ class View:
             return here[name]
         near = closest(name, self.children(folder)) if not folder or self._is_folder(folder) else None
         raise PathMissingError(
-            f"cannot find '{path}': it is no file and no tracked data of '{self._repository.root}'",
+            f"cannot find '{path}': it is no file and no tracked data of '{self._repository.title}'",
             hint=f"did you mean '{posixpath.join(folder, near)}'?"
             if near
-            else shell_line("kist", "list", self._repository.root),
+            else shell_line("kist", "list", self._repository.title),
         )
 
     def _is_folder(self, path: str) -> bool:

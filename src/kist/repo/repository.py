@@ -148,6 +148,11 @@ class Repository:
         return self._config_paths
 
     @property
+    def title(self) -> str:
+        """How messages call the repository."""
+        return self.root
+
+    @property
     def dvc_dir(self) -> str:
         """The `.dvc` folder."""
         return os.path.join(self.root, DVC_DIR)

@@ -115,11 +115,22 @@ def _metafile_status(
 
 
 def _moved_source(repository: Repository, stage: Stage) -> dict[str, str]:
-    """Returns {source: "update available"} for data imported from a local path that has other content now."""
+    """Returns {source: "update available"} for data whose source has other content now."""
     assert stage.metafile is not None
     found = {}
+    if stage.metafile.deps[0].repo is not None:
+        from kist.repo.import_status import moved_repository  # many repositories import nothing
+
+        return moved_repository(repository, stage)
     for dep in stage.metafile.deps:
-        if dep.repo is not None or dep.db is not None or "://" in dep.path or dep.digest is None:
+        # As DVC: of what is frozen, only other repositories are asked.
+        if (
+            stage.metafile.frozen
+            or dep.repo is not None
+            or dep.db is not None
+            or "://" in dep.path
+            or dep.digest is None
+        ):
             continue
         absolute = os.path.normpath(os.path.join(repository.abspath(stage.wdir), dep.path))
         if not absolute.startswith(repository.root + os.sep):

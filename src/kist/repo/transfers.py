@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from kist.base.listing import unpack_stat
 from kist.base.shell import shell_line
-from kist.errors import ConfigError, FormatError
+from kist.errors import ConfigError, FormatError, KistError
 from kist.formats.records import LEGACY_MD5, MD5
 from kist.remotes.base import Remote
 from kist.remotes.local import FolderRemote, RemoteFolderMissingError
@@ -54,6 +54,7 @@ class TransferResult(NamedTuple):
         remotes: names of the remotes that were used.
         objects: what became of each object, where that was asked for.
         absent: (path, tracked directory) of targets that their directory does not have.
+        errors: what spoke against imports that could not be brought from their sources.
     """
 
     moved: int
@@ -62,6 +63,7 @@ class TransferResult(NamedTuple):
     size_bytes: int
     objects: Sequence[ObjectOutcome] = ()
     absent: Sequence[tuple[str, str]] = ()
+    errors: Sequence[KistError] = ()
 
 
 class CloudVersionsError(ConfigError):
