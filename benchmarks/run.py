@@ -23,6 +23,7 @@ from benchmarks import (
     everyday_save,
     logger,
     main_table,
+    metrics_history,
     other_workloads,
     packed,
     results,
@@ -31,7 +32,18 @@ from benchmarks import (
 )
 from benchmarks.sandbox import DVC, KIST, Program, bare_program
 
-WORKLOADS = ("main", "big", "medium", "scale", "startup", "everyday", "cleanup", "packed", "logger")
+WORKLOADS = (
+    "main",
+    "big",
+    "medium",
+    "scale",
+    "startup",
+    "everyday",
+    "cleanup",
+    "packed",
+    "metrics",
+    "logger",
+)
 BYTES_PER_SMALL_FILE = 11_000
 RESULTS_MARK = "<!-- results: written by the benchmark, everything below is replaced -->\n"
 
@@ -54,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--workloads",
-        default="main,big,medium,startup,everyday,cleanup",
+        default="main,big,medium,startup,everyday,cleanup,metrics",
         help=f"which of {','.join(WORKLOADS)} (%(default)s); scale is 1,000,000 files, Kist alone",
     )
     parser.add_argument("--scale-only", action="store_true", help="the same as --workloads scale")
@@ -154,6 +166,19 @@ def _of_calls(chosen: list[str], context: other_workloads.Context) -> list[resul
     return logger.logging(context) if "logger" in chosen else []
 
 
+def _history_checks(
+    chosen: list[str], options: argparse.Namespace, context: other_workloads.Context
+) -> list[results.Check]:
+    checks: list[results.Check] = []
+    if "cleanup" in chosen:
+        checks += cleanup.history(context, commits=options.commits)
+        checks += cleanup.removal(context, objects=options.files)
+        checks += cleanup.verification(context, objects=options.files)
+    if "metrics" in chosen:
+        checks += metrics_history.history(context, commits=options.commits)
+    return checks
+
+
 def run(options: argparse.Namespace, command: list[str], workdir: str) -> int:
     """Runs what was asked for, prints and writes the tables; returns the exit code."""
     programs = _programs(options)
@@ -179,10 +204,7 @@ def run(options: argparse.Namespace, command: list[str], workdir: str) -> int:
         checks += other_workloads.startup(context)
     if "everyday" in chosen:
         checks += everyday_save.save(context, files=max(100, options.files // 2))
-    if "cleanup" in chosen:
-        checks += cleanup.history(context, commits=options.commits)
-        checks += cleanup.removal(context, objects=options.files)
-        checks += cleanup.verification(context, objects=options.files)
+    checks += _history_checks(chosen, options, context)
     if "packed" in chosen:
         _need_space(
             workdir, 3 * BYTES_PER_SMALL_FILE * packed.FILES * (options.rounds + 1) + 6 * packed.LARGE_BYTES

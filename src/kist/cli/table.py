@@ -71,6 +71,20 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         ),
     ),
     (
+        "Metrics, parameters, plots",
+        (
+            Command("metrics", "Show and compare metrics.", domain_exit_code=255),
+            Command("params", "Compare parameters.", domain_exit_code=255),
+            Command("plots", "Draw plots, also of several versions."),
+            Command(
+                "dataset",
+                "Note which version of a dataset elsewhere is used.",
+                aliases=("ds",),
+                domain_exit_code=255,
+            ),
+        ),
+    ),
+    (
         "Data and Git in one step",
         (
             Command("save", "Store what changed, commit, tag and push."),

@@ -1,4 +1,4 @@
-"""Changes in a `dvc.yaml` that keep what else stands there: a stage added or replaced, a stage frozen or not.
+"""Changes in a `dvc.yaml` that keep what else stands there: a stage added, replaced or frozen, a plot, a dataset.
 
 Not here: what a stage may be (dvcyaml). Source: DVC 3.67.1, for the order of keys.
 """
@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 from kist.formats import yaml
 from kist.formats.params import DEFAULT_FILE
+
+PLOT_KEYS = ("template", "x", "y", "x_label", "y_label", "title", "header")
+"""Options of an output that say how it is drawn."""
 
 
 class StageText(NamedTuple):
@@ -53,6 +56,60 @@ def with_frozen(previous: bytes, stage: str, *, frozen: bool, name: str) -> byte
     if frozen:
         body["frozen"] = True
     return _written(previous, {**value, "stages": {**value["stages"], stage: body}}, name)
+
+
+def with_plot(previous: bytes, stage: str, path: str, options: dict[str, Any], *, name: str) -> bytes:
+    """Returns the bytes of a file in which an output of a stage is a plot with these options, and no others.
+
+    Args:
+        path: of the output, as written.
+
+    Raises: YamlError; KeyError: there is no such stage.
+    """
+    value = _value(previous, name)
+    body = dict(value["stages"][stage])
+    kept: dict[str, Any] = {}
+    for section in ("outs", "metrics", "plots"):
+        items = []
+        for item in body.get(section, []):
+            pair = {item: {}} if isinstance(item, str) else dict(item)
+            if path in pair:
+                found = pair.pop(path)
+                kept |= {key: one for key, one in found.items() if key not in PLOT_KEYS}
+                if section == "plots":
+                    pair[path] = kept | options
+            if pair:
+                items.append(_entry(pair))
+        if section in body:
+            body[section] = items
+            if not items:
+                del body[section]
+    plots = body.get("plots", [])
+    if not any(path == item or (isinstance(item, dict) and path in item) for item in plots):
+        body["plots"] = [*plots, _entry({path: kept | options})]
+    return _written(previous, {**value, "stages": {**value["stages"], stage: body}}, name)
+
+
+def with_dataset(previous: bytes | None, spec: dict[str, Any], *, name: str) -> bytes:
+    """Returns the bytes of a file with a dataset at the end of its list, or in place of the one of its name.
+
+    Raises: YamlError.
+    """
+    value = _value(previous, name)
+    known = value.get("datasets") or []
+    if spec in known:
+        return previous or b""
+    for part in ({}, spec):  # emptied first: keys that stay would keep their places, and new ones come last
+        known = [part if one.get("name") in (spec["name"], None) else one for one in known]
+        known += [] if part in known else [part]
+        previous = _written(previous, {**value, "datasets": known}, name)
+    return previous or b""
+
+
+def _entry(pair: dict[str, Any]) -> Any:
+    """Returns an item of a list of outputs: the path alone where it has no options."""
+    (path,) = pair if len(pair) == 1 else (None,)
+    return path if path is not None and not pair[path] else pair
 
 
 def stage_body(stage: StageText) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Implements docs/spec/pipelines.md, section 2.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from kist.errors import FormatError
@@ -35,18 +36,26 @@ def parse_params(data: bytes, *, name: str) -> dict[Any, Any]:
         ParamsError: bad syntax, or the top is no mapping.
         YamlError: bad YAML.
     """
-    if name.endswith(".json"):
-        values = _parse_json(data, name)
-    elif name.endswith(".toml"):
-        values = _parse_toml(data, name)
-    elif name.endswith(".py"):
-        values = _parse_python(data, name)
-    else:
-        values = yaml.load(data, name=name)
-        values = {} if values is None else values
+    values = parse_values(data, name=name)
+    values = {} if values is None else values
     if not isinstance(values, dict):
         raise ParamsError(f"cannot read '{name}': expected a mapping of names to values")
     return values
+
+
+def parse_values(data: bytes, *, name: str) -> Any:
+    """Returns what a file of parameters or metrics says, whatever its top is; an empty YAML file says None.
+
+    Raises:
+        ParamsError, YamlError: bad syntax.
+    """
+    if name.endswith(".json"):
+        return _parse_json(data, name)
+    if name.endswith(".toml"):
+        return _parse_toml(data, name)
+    if name.endswith(".py"):
+        return _parse_python(data, name)
+    return yaml.load(data, name=name)
 
 
 def lookup(values: Any, dotted: str) -> Any:
@@ -64,6 +73,52 @@ def lookup(values: Any, dotted: str) -> Any:
         else:
             return MISSING
     return values
+
+
+def pick(values: Any, names: Iterable[str]) -> dict[Any, Any]:
+    """Returns the part of nested values that dotted names mean, nested as before; names without a value are left out.
+
+    A step of a name may be a pattern (`*`, `?`, `[ab]`). In a list, items before the one that is meant are None.
+    Source: DVC 3.67.1.
+    """
+    found: dict[Any, Any] = {}
+    for name in dict.fromkeys(names):
+        part = _pick(values, name.split("."))
+        if isinstance(part, dict):
+            found = _joined(found, part)
+    return found
+
+
+def _pick(values: Any, steps: list[str]) -> Any:
+    from fnmatch import fnmatchcase  # only where parameters are compared
+
+    if not steps:
+        return values
+    step, *rest = steps
+    if isinstance(values, dict):
+        parts = {key: _pick(item, rest) for key, item in values.items() if fnmatchcase(str(key), step)}
+        return {key: part for key, part in parts.items() if part is not MISSING} or MISSING
+    listed: list[Any] = []
+    if isinstance(values, list):
+        for index, item in enumerate(values):
+            part = _pick(item, rest) if fnmatchcase(str(index), step) else MISSING
+            if part is not MISSING:
+                listed += [None] * (index - len(listed))
+                listed.append(part)
+    return listed or MISSING
+
+
+def _joined(old: dict[Any, Any], new: dict[Any, Any]) -> dict[Any, Any]:
+    joined = dict(old)
+    for key, value in new.items():
+        before = joined.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            joined[key] = _joined(before, value)
+        elif isinstance(before, list) and isinstance(value, list):
+            joined[key] = before + value
+        else:
+            joined[key] = value
+    return joined
 
 
 def flatten(values: dict[Any, Any]) -> dict[str, Any]:

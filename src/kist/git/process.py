@@ -226,6 +226,56 @@ class GitStream:
             raise self.fail()
 
 
+class BlobReader:
+    """Reads blobs one by one through one git process, which is started for the first of them."""
+
+    def __init__(self, program: GitProgram) -> None:
+        self._program = program
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def read(self, sha: str) -> bytes | None:
+        """Returns a blob's bytes; None where this clone does not have it.
+
+        Raises:
+            GitMissingError, GitFailedError.
+        """
+        arguments = ["cat-file", "--batch"]
+        if self._process is None:
+            self._process = self._program._started(arguments, writes=False)
+        process = self._process
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(f"{sha}\n".encode("ascii"))
+            process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the empty answer tells
+        fields = process.stdout.readline().split()
+        if not fields:
+            _, complaint = process.communicate()
+            self._process = None
+            raise self._program._failure(arguments, process.returncode, complaint)
+        if len(fields) != 3:
+            return None
+        content = process.stdout.read(int(fields[2]) + 1)[:-1]
+        return content if fields[1] == b"blob" else None
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.close()
+
+
 def _feed(pipe: IO[bytes], data: bytes) -> None:
     try:
         with pipe:

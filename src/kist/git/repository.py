@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from kist.errors import MissingError
 from kist.git.locate import find_paths, read_small_file
-from kist.git.process import GitProgram
+from kist.git.process import BlobReader, GitProgram
 
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _ARGUMENT_BYTES = 64 * 1024
@@ -67,6 +67,14 @@ class CommitChange(NamedTuple):
 
     commit: str
     blobs: dict[str, str | None]
+
+    def apply_to(self, tree: dict[str, str]) -> None:
+        """Turns the tree that the change starts from into the commit's."""
+        for path, sha in self.blobs.items():
+            if sha is None:
+                tree.pop(path, None)
+            else:
+                tree[path] = sha
 
 
 class CommitWords(NamedTuple):
@@ -180,6 +188,18 @@ class GitRepository:
         more = ["--reflog"] if reflogs else []
         words = ["rev-list", _ORDER, *left_out, "--all", *more, *heads]
         return self._git.run(words).decode("ascii").split()
+
+    def named_commits(self) -> list[str]:
+        """Returns every commit that a branch, a tag, a remote's branch or HEAD reaches, ordered as `all_commits`."""
+        heads = ["HEAD"] if self.has_commits() else []
+        groups = ["--branches", "--tags", "--remotes"]
+        return self._git.run(["rev-list", _ORDER, *groups, *heads]).decode("ascii").split()
+
+    def current_branch(self) -> str | None:
+        """Returns the name of the branch that is checked out; None on a detached HEAD. Starts no process."""
+        text = read_small_file(os.path.join(self.git_dir, "HEAD")) or ""
+        prefix = "ref: refs/heads/"
+        return text.removeprefix(prefix).strip() if text.startswith(prefix) else None
 
     def dated_commits(self) -> list[tuple[str, int]]:
         """Returns what `all_commits` does, each with the time it was committed, in seconds since 1970."""
@@ -320,16 +340,29 @@ class GitRepository:
     def trees(self, commits: Iterable[str], suffixes: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
         """Yields (commit, its files with these suffixes as path -> blob), each commit once, in the order given.
 
-        Two processes in all: the first tree is listed, each other one is the change from the one before.
         The mapping is the caller's own.
+        """
+        tree: dict[str, str] = {}
+        for change in self.tree_changes(commits, suffixes):
+            change.apply_to(tree)
+            yield change.commit, dict(tree)
+
+    def tree_changes(self, commits: Iterable[str], suffixes: Sequence[str] = ()) -> Iterator[CommitChange]:
+        """Yields each commit once, in the order given, as the change from the one before it in this order.
+
+        The first one brings all its files. Two processes in all.
+
+        Args:
+            suffixes: only paths that end in one of these; empty for all.
         """
         wanted = list(dict.fromkeys(commits))
         if not wanted:
             return
         ends = tuple(suffixes)
         first = self.list_tree(wanted[0], ends)
-        tree = {path: item.sha for path, item in first.items() if item.mode in _FILE_MODES}
-        yield wanted[0], dict(tree)
+        yield CommitChange(
+            wanted[0], {path: item.sha for path, item in first.items() if item.mode in _FILE_MODES}
+        )
         if len(wanted) == 1:
             return
         feed = "".join(f"{new} {old}\n" for old, new in itertools.pairwise(wanted)).encode("ascii")
@@ -340,12 +373,11 @@ class GitRepository:
                 change = next(changes, None)
                 if change is None:
                     raise stream.fail()
-                for path, sha in change.blobs.items():
-                    if sha is None:
-                        tree.pop(path, None)
-                    else:
-                        tree[path] = sha
-                yield commit, dict(tree)
+                yield CommitChange(commit, change.blobs)
+
+    def blob_reader(self) -> BlobReader:
+        """Returns a reader of single blobs, for those who learn only from one what the next one is; close it."""
+        return BlobReader(self._git)
 
     def history(self, revs: Sequence[str], suffixes: Sequence[str]) -> Iterator[CommitChange]:
         """Yields what each commit that `revs` reach changed among paths with these suffixes, the newest first.

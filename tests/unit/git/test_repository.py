@@ -455,3 +455,40 @@ def test_paths_between_commits_commits_not_pushed_and_the_drawing(sandbox: Sandb
     assert repository.unpushed("far") == [third, second]
     assert repository.unpushed("nowhere") == [third, second, first]
     assert repository.graph(["HEAD"], ["a.dvc"]) == [("*", second), ("*", first)]
+
+
+def test_changes_from_commit_to_commit_make_their_trees(sandbox: Sandbox) -> None:
+    commits = history_of(sandbox)
+    repository = sandbox.repository()
+    tree: dict[str, str] = {}
+    for change in repository.tree_changes(reversed(commits)):
+        change.apply_to(tree)
+        listed = repository.list_tree(change.commit).items()
+        assert tree == {path: item.sha for path, item in listed if item.mode[:3] == "100"}
+
+
+def test_single_blobs_come_through_one_process_that_ends(sandbox: Sandbox) -> None:
+    sandbox.write("a", "one\n")
+    sandbox.write("b", "")
+    sandbox.commit()
+    repository = sandbox.repository()
+    shas = {path: item.sha for path, item in repository.list_tree("HEAD").items()}
+    tree = sandbox.git("rev-parse", "HEAD^{tree}")
+    with repository.blob_reader() as reader:
+        assert reader.read(shas["a"]) == b"one\n"
+        assert reader.read("0" * 40) is None
+        assert reader.read(tree) is None
+        assert reader.read(shas["b"]) == b""
+    reader.close()
+
+
+def test_named_commits_leave_out_what_only_other_references_reach(sandbox: Sandbox) -> None:
+    assert sandbox.repository().named_commits() == []
+    first = sandbox.commit()
+    sandbox.git("update-ref", "refs/notes/own", sandbox.git("commit-tree", "-m", "note", f"{first}^{{tree}}"))
+    second = sandbox.commit()
+    repository = sandbox.repository()
+    assert repository.named_commits() == [second, first]
+    assert repository.current_branch() == sandbox.git("branch", "--show-current")
+    sandbox.git("checkout", "--quiet", "--detach")
+    assert repository.current_branch() is None
