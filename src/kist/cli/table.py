@@ -85,6 +85,20 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         ),
     ),
     (
+        "Experiments",
+        (
+            Command(
+                "exp",
+                "Run experiments, compare, keep and share them.",
+                aliases=("experiments", "e"),
+                domain_exit_code=255,
+            ),
+            Command(
+                "queue", "Run experiments one after the other, or several at once.", domain_exit_code=255
+            ),
+        ),
+    ),
+    (
         "Data and Git in one step",
         (
             Command("save", "Store what changed, commit, tag and push."),

@@ -109,6 +109,7 @@ class GitProgram:
         data: bytes = b"",
         accepted: Sequence[int] = (0,),
         writes: bool = False,
+        extra: Mapping[str, str] | None = None,
     ) -> bytes:
         """Returns the standard output of one git command.
 
@@ -116,11 +117,12 @@ class GitProgram:
             data: its standard input.
             accepted: exit statuses that are an answer, not a failure.
             writes: it changes the repository, and may take git's locks.
+            extra: more variables of its environment.
 
         Raises:
             GitMissingError, GitFailedError.
         """
-        with self._started(arguments, writes=writes) as process:
+        with self._started(arguments, writes=writes, extra=extra) as process:
             output, complaint = process.communicate(data)
         if process.returncode not in accepted:
             raise self._failure(arguments, process.returncode, complaint)
@@ -130,12 +132,15 @@ class GitProgram:
         """Returns a running git command that is fed with `data` meanwhile; use as a context manager."""
         return GitStream(self, arguments, self._started(arguments, writes=False), data)
 
-    def _started(self, arguments: Sequence[str], *, writes: bool) -> subprocess.Popen[bytes]:
+    def _started(
+        self, arguments: Sequence[str], *, writes: bool, extra: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         import subprocess  # costs 8 ms, and most commands never start git
 
         # A refresh of the index is a favour to others, not needed for reading; it would take a lock.
-        extra = {} if writes else {"GIT_OPTIONAL_LOCKS": "0"}
-        return self._spawn(_FIXED_OPTIONS, arguments, self._environ | extra, stderr=subprocess.PIPE)
+        quiet = {} if writes else {"GIT_OPTIONAL_LOCKS": "0"}
+        environ = self._environ | quiet | dict(extra or {})
+        return self._spawn(_FIXED_OPTIONS, arguments, environ, stderr=subprocess.PIPE)
 
     def _spawn(
         self, options: Sequence[str], arguments: Sequence[str], environ: Mapping[str, str], *, stderr: int

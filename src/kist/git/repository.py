@@ -235,7 +235,7 @@ class GitRepository:
 
     def experiment_commits(self) -> list[str]:
         """Returns the commits of experiments, without those that they were begun from."""
-        if not self._may_have("refs/exps/"):
+        if not self.may_have("refs/exps/"):
             return []
         refs = self._refs("refs/exps/")
         starts: dict[str, str] = {}
@@ -254,7 +254,7 @@ class GitRepository:
 
     def stash_commits(self) -> list[str]:
         """Returns the commits of every entry of the stash: what was in the work tree, the index, and untracked."""
-        if not self._may_have("refs/stash"):
+        if not self.may_have("refs/stash"):
             return []
         text = self._git.run(["log", "--walk-reflogs", "--format=%H %P", "refs/stash"], accepted=(0, 128))
         found: dict[str, None] = {}
@@ -533,7 +533,7 @@ class GitRepository:
                 refs[name.removeprefix(prefix)] = peeled
         return refs
 
-    def _may_have(self, name: str) -> bool:
+    def may_have(self, name: str) -> bool:
         """Says whether a reference, or a folder of them, may exist; starts no process."""
         common = self.common_dir
         if os.path.exists(os.path.join(common, name)) or os.path.exists(os.path.join(common, "reftable")):

@@ -142,6 +142,12 @@ class Repository:
         )
         return Repository(root, cwd=root, config_paths=paths, progress=self.progress, environ=environ)
 
+    def copy_at(self, root: str, cwd: str) -> Repository:
+        """Returns the repository in another work tree of the same Git repository, with the person's own settings."""
+        project, local = (os.path.join(root, DVC_DIR, name) for name in ("config", "config.local"))
+        paths = self._config_paths._replace(project=project, local=local)
+        return Repository(root, cwd=cwd, config_paths=paths, progress=self.progress, environ=self.environ)
+
     @property
     def config_paths(self) -> ConfigPaths:
         """The configuration files of all levels."""

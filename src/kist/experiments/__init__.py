@@ -1,0 +1,1 @@
+"""Experiments as Git references: names, references, changes of parameters. Not here: running them (kist.repo)."""
