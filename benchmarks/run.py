@@ -22,6 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from benchmarks import (
     cleanup,
     everyday_save,
+    logger,
     main_table,
     metrics_history,
     other_workloads,
@@ -44,6 +45,7 @@ WORKLOADS = (
     "packed",
     "metrics",
     "pipelines",
+    "logger",
 )
 BYTES_PER_SMALL_FILE = 11_000
 RESULTS_MARK = "<!-- results: written by the benchmark, everything below is replaced -->\n"
@@ -192,6 +194,8 @@ def _other_checks(
         checks += packed.packed(context)
     if "pipelines" in chosen:
         checks += pipelines.pipelines(context)
+    if "logger" in chosen:
+        checks += logger.logging(context)
     return checks
 
 

@@ -67,6 +67,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
             Command("dag", "Show which stages depend on which.", domain_exit_code=255),
             Command("freeze", "Keep stages from running again."),
             Command("unfreeze", "Let frozen stages run again."),
+            Command("reproduce", "Make a revision again in a clean folder, and compare what comes out."),
         ),
     ),
     (

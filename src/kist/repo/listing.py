@@ -149,6 +149,14 @@ class CommitFiles:
         """Returns name -> whether it is a folder."""
         return {name: item is None for name, item in self._folders.get(folder, {}).items()}
 
+    def read(self, path: str) -> bytes | None:
+        """Returns a file's bytes, or None where there is none."""
+        folder, _, name = path.rpartition("/")
+        item = self._folders.get(folder, {}).get(name)
+        if item is None or item.mode == "160000":
+            return None
+        return dict(self._git.read_blobs([item.sha]))[item.sha]
+
     def is_dir(self, path: str) -> bool | None:
         """Returns whether `path` is a folder, or None where nothing is."""
         if path in self._folders:
