@@ -24,6 +24,8 @@ LOOKS: list[tuple[str, ...]] = [
     ("list", ".", "-R"),
     ("list", ".", "data", "--remote", "store"),
     ("log", "data"),
+    ("metrics", "show", "-A"),
+    ("params", "diff"),
     ("root",),
     ("status",),
     ("status", "-c"),
