@@ -32,7 +32,7 @@ def history(context: Context, *, commits: int) -> list[Check]:
                 continue
             box = Sandbox(program, os.path.join(context.workdir, f"metrics-{number}-{kind}"))
             make_history(box, commits)
-            settle()
+            settle(box)
             argv = [*program.argv, "metrics", "show", "-A", "--md"]
             result = measure(argv, cwd=box.repo, env=box.env, terminal=context.terminal)
             if result.output.count("metrics.json") < commits:

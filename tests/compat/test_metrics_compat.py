@@ -131,33 +131,24 @@ def _without_sentences(value: Any) -> Any:
     return value
 
 
-_SAME = (
-    *(
-        "metrics show",
-        "metrics show --md",
-        "metrics show -aT",
-        "metrics show -A --md",
-        "metrics show -a --precision 2",
-    ),
-    *("metrics show m.json sub", "metrics show reports/a.json -T --precision 0", "metrics diff nope"),
-    *(
-        "metrics diff v1 v2 --targets m.json",
-        "metrics diff --targets m.json --md",
-        "metrics diff same main",
-        "metrics diff same main --md",
-    ),
-    *("metrics diff v1 --targets m.json --no-path", "metrics diff --all --targets m.json --precision 2"),
-    *(
-        "params diff v1 --targets params.yaml",
-        "params diff v1 --targets params.yaml --md --no-path",
-        "params diff nope",
-    ),
-    *(
-        "params diff v1 v2 --targets other.json --all",
-        "params diff same main",
-        "params diff same main --json",
-    ),
-)
+_SAME = """\
+metrics show
+metrics show -aT
+metrics show -A --md
+metrics show -a --precision 2
+metrics show m.json sub
+metrics show reports/a.json -T --precision 0
+metrics diff nope
+metrics diff v1 v2 --targets m.json
+metrics diff --targets m.json --md
+metrics diff same main
+metrics diff same main --md
+metrics diff v1 --targets m.json --no-path
+metrics diff --all --targets m.json --precision 2
+params diff v1 --targets params.yaml --md --no-path
+params diff v1 v2 --targets other.json --all
+params diff same main --json
+""".splitlines()
 
 
 @pytest.mark.parametrize("line", _SAME)
@@ -166,28 +157,22 @@ def test_text_is_dvcs_byte_for_byte(world: World, line: str) -> None:
     assert kist[:2] == dvc[:2]
 
 
-_AS_JSON = (
-    *(
-        "metrics show --json",
-        "metrics show -aT --json",
-        "metrics show -A --json",
-        "metrics show nope.json --json",
-    ),
-    *(
-        "metrics diff --json",
-        "metrics diff v1 v2 --json",
-        "metrics diff v1 v2 --all --json",
-        "metrics diff v2 broken --json",
-    ),
-    *("metrics diff v1 unreadable --json", "metrics diff workspace v1 --json"),
-    *(
-        "params diff --json",
-        "params diff v1 v2 --json",
-        "params diff v1 --all --json",
-        "params diff v1 --deps --json",
-    ),
-    *("params diff v1 --targets cfg/extra.yaml whole.toml --json", "params diff v1 unreadable --json"),
-)
+_AS_JSON = """\
+metrics show --json
+metrics show -aT --json
+metrics show -A --json
+metrics show nope.json --json
+metrics diff v1 v2 --json
+metrics diff v1 v2 --all --json
+metrics diff v2 broken --json
+metrics diff v1 unreadable --json
+metrics diff workspace v1 --json
+params diff v1 v2 --json
+params diff v1 --all --json
+params diff v1 --deps --json
+params diff v1 --targets cfg/extra.yaml whole.toml --json
+params diff v1 unreadable --json
+""".splitlines()
 
 
 @pytest.mark.parametrize("line", _AS_JSON)

@@ -25,6 +25,8 @@ LOOKS: list[tuple[str, ...]] = [
     ("list", ".", "data", "--remote", "store"),
     ("list-url", "."),
     ("log", "data"),
+    ("metrics", "show", "-A"),
+    ("params", "diff"),
     ("root",),
     ("status",),
     ("status", "-c"),

@@ -176,8 +176,19 @@ def _draw(args: argparse.Namespace, context: Context) -> int:
 
 def _once(plots: list[Plot]) -> list[Plot]:
     """Returns plots without files that were named as targets and are declared, too: JSON has both, as DVC's."""
-    declared = {name for plot in plots for _, colons, name in [plot.name.rpartition("::")] if colons}
-    return [plot for plot in plots if plot.name not in declared]
+    targets = {plot.name for plot in plots}
+    declared = [plot.name.rpartition("::")[2] for plot in plots if "::" in plot.name]
+    found = []
+    for plot in plots:
+        _, colons, name = plot.name.rpartition("::")
+        if colons and name in targets and declared.count(name) == 1:
+            drawing = plot.drawing
+            if drawing is not None and drawing.title == plot.name:
+                drawing = drawing._replace(title=name)
+            found.append(plot._replace(name=name, drawing=drawing))
+        elif colons or name not in declared:
+            found.append(plot)
+    return found
 
 
 def _folder(args: argparse.Namespace, repository: Repository) -> str:
