@@ -208,10 +208,13 @@ class DriveLogin:
         client, secret = (place.options.get(f"gdrive_client_{what}") for what in ("id", "secret"))
         if not client or not secret:
             lacking = "gdrive_client_id" if not client else "gdrive_client_secret"
-            level = () if not client else ("--local",)
             raise StorageAuthError(
                 f"cannot use remote '{place.name}': {why}, and to log in '{lacking}' is needed",
-                hint=shell_line("kist", "remote", "modify", *level, place.name, lacking, lacking[7:].upper()),
+                hint=shell_line("kist", "remote", "modify", place.name, "gdrive_client_id", "CLIENT_ID")
+                if not client
+                else shell_line(
+                    "kist", "remote", "modify", "--local", place.name, "gdrive_client_secret", "CLIENT_SECRET"
+                ),
             )
         if place.browse is None:
             raise StorageAuthError(
