@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from kist.base import atomic
 from kist.base.shell import shell_line
-from kist.remotes.storage import Body, ExtraMissingError, Place, StorageAuthError, StorageFailedError
+from kist.remotes.storage import Body, Place, StorageAuthError, StorageFailedError, extra_missing
 from kist.remotes.web import HttpClient
 
 SCOPES = ("https://www.googleapis.com/auth/drive", "https://www.googleapis.com/auth/drive.appdata")
@@ -78,10 +78,7 @@ class DriveLogin:
         try:
             from google.auth import crypt, jwt
         except ModuleNotFoundError as error:
-            raise ExtraMissingError(
-                f"cannot use remote '{self._place.name}': the library '{error.name}' is not installed",
-                hint="pip install 'kist[gdrive]'",
-            ) from error
+            raise extra_missing(self._place.name, error, "gdrive") from error
         now = int(time.time())
         target = str(info.get("token_uri") or self._tokens)
         claims = {
