@@ -59,6 +59,7 @@ class GsStorage:
         self.abilities = Abilities(
             parts=True,
             part_bytes=_PART_BYTES,
+            part_limit=1 << 30,  # a session counts bytes, so its parts need not grow with the value
             in_order=True,
             resumes=True,
             by_id=True,
