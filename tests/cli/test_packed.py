@@ -213,14 +213,14 @@ def test_a_disk_that_is_not_mounted_gets_no_loose_remote(project: Project) -> No
     assert "up to date" in project.kist("push").out
 
 
-def test_a_profile_keeps_dvc_away_from_s3_and_kist_knows_the_real_one(project: Project) -> None:
+def test_options_keep_dvc_away_and_kist_knows_what_they_mean(project: Project) -> None:
     from kist.repo.transfers import guarded, unguarded
 
-    for real, shown in (
-        ("", "kist-packed"),
-        ("lab", "kist-packed/lab"),
-        ("http://h", "kist-packed/http://h"),
-    ):
-        assert guarded(real or None) == shown == guarded(shown)
-        assert unguarded(shown) == real
-    assert unguarded("kist-packed-of-mine") == "kist-packed-of-mine"
+    for real, shown in (("", "kist-packed"), ("lab", "kist-packed/lab")):
+        assert guarded("profile", real or None) == shown == guarded("profile", shown)
+        assert unguarded("profile", shown) == real
+    for name in ("profile", "url"):
+        assert unguarded(name, "kist-packed-of-mine") == "kist-packed-of-mine"
+    real, shown = "gs://data/packed", "gs://kist-packed:data/packed"
+    assert guarded("url", real) == shown == guarded("url", shown)
+    assert unguarded("url", shown) == real == unguarded("url", real)

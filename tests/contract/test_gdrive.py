@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import stat
+import sys
 import threading
 import time
 import urllib.error
@@ -22,6 +23,7 @@ from kist.remotes import gdrive, sessions
 from kist.remotes.gdrive import GdriveStorage
 from kist.remotes.storage import (
     Body,
+    ExtraMissingError,
     Place,
     StorageAuthError,
     StorageFailedError,
@@ -546,3 +548,17 @@ def test_a_token_does_not_follow_a_redirect_to_another_origin(
                 call()
         assert other.seen_headers
         assert all("Authorization" not in headers for headers in other.seen_headers)
+
+
+@pytest.mark.parametrize("kind", ["gdrive", "gs"])
+def test_a_library_that_lacks_is_named_with_the_line_that_installs_it(
+    server: GdriveServer, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    for name in ("google.auth", "google.auth.crypt", "google.auth.exceptions"):
+        monkeypatch.setitem(sys.modules, name, None)
+    environ = {"GDRIVE_CREDENTIALS_DATA": json.dumps({"client_email": "a", "private_key": "b"})}
+    options = {"gdrive_use_service_account": "true"} if kind == "gdrive" else {}
+    storage = open_storage(Place("store", f"{kind}://bucket/x", kind, options, environ))
+    with pytest.raises(ExtraMissingError) as caught:
+        storage.head("y")
+    assert caught.value.hint == f"pip install 'kist[{kind}]'"

@@ -225,12 +225,12 @@ def _guard(context: Context, remote: RemoteSettings, *, lift: bool = False) -> N
         setting = editor.settings.only(level).get(key, option)
         present = str(setting.value) if setting is not None else None
         if lift:
-            own = unguarded(present or "")
+            own = unguarded(option, present or "")
             if present and own and own != present:
                 editor.modify_remote(remote.name, option, own, level=level)
             elif present and own != present:
                 editor.unset_remote_option(remote.name, option, level=level)
             continue
-        value = guarded(present)
+        value = guarded(option, present)
         if (present is not None or level == remote.level) and value != present:
             editor.modify_remote(remote.name, option, value, level=level)

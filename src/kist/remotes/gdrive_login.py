@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from kist.base import atomic
 from kist.base.shell import shell_line
-from kist.remotes.storage import Body, ExtraMissingError, Place, StorageAuthError, StorageFailedError
+from kist.remotes.storage import Body, Place, StorageAuthError, StorageFailedError, extra_missing
 from kist.remotes.web import HttpClient
 
 SCOPES = ("https://www.googleapis.com/auth/drive", "https://www.googleapis.com/auth/drive.appdata")
@@ -78,10 +78,7 @@ class DriveLogin:
         try:
             from google.auth import crypt, jwt
         except ModuleNotFoundError as error:
-            raise ExtraMissingError(
-                f"cannot use remote '{self._place.name}': the library '{error.name}' is not installed",
-                hint="pip install 'kist[gdrive]'",
-            ) from error
+            raise extra_missing(self._place.name, error, "gdrive") from error
         now = int(time.time())
         target = str(info.get("token_uri") or self._tokens)
         claims = {
@@ -208,10 +205,13 @@ class DriveLogin:
         client, secret = (place.options.get(f"gdrive_client_{what}") for what in ("id", "secret"))
         if not client or not secret:
             lacking = "gdrive_client_id" if not client else "gdrive_client_secret"
-            level = () if not client else ("--local",)
             raise StorageAuthError(
                 f"cannot use remote '{place.name}': {why}, and to log in '{lacking}' is needed",
-                hint=shell_line("kist", "remote", "modify", *level, place.name, lacking, lacking[7:].upper()),
+                hint=shell_line("kist", "remote", "modify", place.name, "gdrive_client_id", "CLIENT_ID")
+                if not client
+                else shell_line(
+                    "kist", "remote", "modify", "--local", place.name, "gdrive_client_secret", "CLIENT_SECRET"
+                ),
             )
         if place.browse is None:
             raise StorageAuthError(

@@ -26,6 +26,7 @@ from kist.remotes.storage import (
     StoragePermissionError,
     StorageRefusedError,
     Upload,
+    extra_missing,
 )
 from kist.remotes.web import Answer, HttpClient, origin, refuse_login
 
@@ -58,6 +59,7 @@ class GsStorage:
         self.abilities = Abilities(
             parts=True,
             part_bytes=_PART_BYTES,
+            part_limit=1 << 30,  # a session counts bytes, so its parts need not grow with the value
             in_order=True,
             resumes=True,
             by_id=True,
@@ -88,9 +90,11 @@ class GsStorage:
         path = self._place.options.get("credentialpath")
         if self._place.flag("allow_anonymous_login") or (self._is_emulated and path is None):
             return {}
-        from google.auth import exceptions
-        from google.auth.transport.urllib3 import Request
-
+        try:
+            from google.auth import exceptions
+            from google.auth.transport.urllib3 import Request
+        except ModuleNotFoundError as error:
+            raise extra_missing(self.name, error, "gs") from error
         with self._lock:
             try:
                 if self._credentials is None:

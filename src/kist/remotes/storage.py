@@ -70,6 +70,14 @@ class ExtraMissingError(InputError):
     code = "extra-missing"
 
 
+def extra_missing(remote: str, error: ModuleNotFoundError, extra: str) -> ExtraMissingError:
+    """Returns the error for a library that could not be imported."""
+    return ExtraMissingError(
+        f"cannot use remote '{remote}': the library '{error.name}' is not installed",
+        hint=f"pip install 'kist[{extra}]'",
+    )
+
+
 class Place(NamedTuple):
     """What a backend is opened with.
 

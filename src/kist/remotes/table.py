@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from kist.base.shell import shell_line
 from kist.errors import ConfigError
-from kist.remotes.storage import ExtraMissingError, Place, Storage
+from kist.remotes.storage import Place, Storage, extra_missing
 
 
 class RemoteKindError(ConfigError):
@@ -81,9 +81,6 @@ def open_storage(place: Place) -> Storage:
     except ModuleNotFoundError as error:
         if backend.extra is None or (error.name or "").startswith("kist"):
             raise
-        raise ExtraMissingError(
-            f"cannot use remote '{place.name}': the library '{error.name}' is not installed",
-            hint=f"pip install 'kist[{backend.extra}]'",
-        ) from error
+        raise extra_missing(place.name, error, backend.extra) from error
     storage: Storage = module.open_storage(place)
     return storage

@@ -171,14 +171,16 @@ def open_storage_of(repository: Repository, remote: RemoteSettings) -> Storage:
     from kist.remotes.table import open_storage
 
     options = {option: remote.text(option) or "" for option in remote.options}
-    guard = GUARDS.get(remote.scheme)
-    if guard is not None and guard in options:
-        own = unguarded(options.pop(guard))
-        options |= {guard: own} if own else {}
+    if remote.scheme == "s3" and "profile" in options:
+        own = unguarded("profile", options.pop("profile"))
+        options |= {"profile": own} if own else {}
+    location = remote.location
+    if GUARDS.get(remote.scheme) == "url":
+        location = unguarded("url", location)
     return open_storage(
         Place(
             remote.name,
-            remote.location,
+            location,
             remote.scheme,
             options,
             repository.environ,
@@ -189,23 +191,35 @@ def open_storage_of(repository: Repository, remote: RemoteSettings) -> Storage:
 
 
 _GUARD = "kist-packed"
-GUARDS = {"s3": "profile", "gs": "endpointurl"}
-"""Options by which DVC is stopped before it writes into a packed place, by scheme: it finds no such profile, and
-nobody at such an address."""
+GUARDS = {"s3": "profile", "gs": "url", "azure": "url", "oss": "url"}
+"""Options by which DVC is stopped before its first request to a packed place, by scheme: it finds no such profile, and
+`gs://kist-packed:BUCKET` names a port for it that is no number."""
 
 
-def guarded(value: str | None) -> str:
-    """Returns a value of such an option that no other program can use."""
-    if value is None or value == _GUARD or value.startswith(f"{_GUARD}/"):
-        return value or _GUARD
-    return f"{_GUARD}/{value}"
+def guarded(option: str, value: str | None) -> str:
+    """Returns a value of such an option that DVC cannot use."""
+    start, mark = _guard_of(option, value or "")
+    rest = (value or "")[len(start) :]
+    if rest == _GUARD or rest.startswith(_GUARD + mark):
+        return start + rest
+    return f"{start}{_GUARD}{mark}{rest}" if rest else start + _GUARD
 
 
-def unguarded(value: str) -> str:
+def unguarded(option: str, value: str) -> str:
     """Returns the value that is meant; "" for none."""
-    if value.split("/", maxsplit=1)[0] != _GUARD:
-        return value
-    return value.removeprefix(_GUARD).removeprefix("/")
+    start, mark = _guard_of(option, value)
+    rest = value[len(start) :]
+    if rest == _GUARD:
+        return start
+    return start + rest.removeprefix(_GUARD + mark)
+
+
+def _guard_of(option: str, value: str) -> tuple[str, str]:
+    """Returns what stands before the guard, and what ends it."""
+    if option != "url":
+        return "", "/"
+    scheme, separator, _ = value.partition("://")
+    return scheme + separator, ":"
 
 
 def open_packed(
