@@ -39,7 +39,7 @@ from kist.workspace.scan import (
 )
 
 if TYPE_CHECKING:
-    from kist.remotes.storage import Storage
+    from kist.remotes.storage import Item, Storage
     from kist.repo.repository import Repository
     from kist.workspace.scan import Snapshot
 
@@ -292,15 +292,33 @@ def recorded(there: There, path: str, options: Mapping[str, str], brought: Broug
         return dep._replace(isexec=is_executable and not there.is_dir)
     assert there.offer is not None
     kind = CHECKSUM if there.located.scheme in _CHECKSUMS else ETAG
-    is_web = there.located.scheme in ("http", "https")  # there DVC keeps the quotes, and `W/`
-    tags = {rel: (item.tag or "").strip("" if is_web else '"') for rel, item in there.offer.items.items()}
+    tags = {rel: _tag(there.located.scheme, item) for rel, item in there.offer.items.items()}
     if not there.is_dir:
         tag = tags[""]
         digest = Digest(kind, tag) if tag else None
-        return dep._replace(digest=digest, size=max(there.offer.size_bytes(), 0))
+        # Google names a version of everything; others do where versions are asked for.
+        version = there.offer.items[""].version if there.located.scheme == "gs" else None
+        return dep._replace(digest=digest, size=max(there.offer.size_bytes(), 0), version_id=version)
     return dep._replace(
         digest=Digest(MD5, _tag_manifest(tags, kind)), size=there.offer.size_bytes(), nfiles=len(tags)
     )
+
+
+def _tag(scheme: str, item: Item) -> str:
+    """Returns what a metafile calls an item, by what the service says of it."""
+    tag = item.tag or ""
+    if scheme in ("http", "https"):
+        return tag  # with its quotes, and `W/`
+    tag = tag.strip('"')
+    if scheme == "gs":
+        import base64  # of this service alone
+        import binascii
+
+        try:
+            return base64.b64decode(tag, validate=True).hex()
+        except binascii.Error:
+            return tag
+    return tag
 
 
 def _tag_manifest(tags: Mapping[str, str], kind: str) -> str:
