@@ -215,6 +215,7 @@ def test_a_password_gets_neither_into_a_metafile_nor_into_a_message(pair: Pair) 
     ]
     assert all(answer.code for answer in answers)
     assert not any("verysecret" in answer.out + answer.err for answer in answers)
+    assert "cannot read 'http://ann@127.0.0.1:9/x': unable to access" in answers[1].err
     assert not [name for name in os.listdir(here.root) if name.endswith(".dvc") and name != ".dvc"]
 
 
