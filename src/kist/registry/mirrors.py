@@ -215,7 +215,7 @@ def _resolve(git: GitRepository, url: str, rev: str | None) -> str:
 
 
 def _failure(url: str, error: GitFailedError) -> StorageError | MissingError | AuthError | NetworkError:
-    said = without_secret(error.message.partition("`git fetch`: ")[2] or error.message, url)
+    said = without_secret(error.message.partition("`: ")[2] or error.message, url)
     low = said.lower()
     hint = shell_line("git", "ls-remote", shown(url))
     if "couldn't find remote ref head" in low:

@@ -16,21 +16,30 @@ from kist.base.shell import shell_line
 from kist.errors import InputError
 from kist.formats._config_schema import is_secret, scheme_of
 from kist.formats.config import SectionKey
-from kist.formats.manifest import tree_of
+from kist.formats.manifest import render_manifest, tree_of
 from kist.formats.records import CHECKSUM, ETAG, MD5, Dependency, Digest
 from kist.registry.addresses import refuse_secret, shown
 from kist.registry.offers import NothingThereError, Offer, look, receive
 from kist.repo.collect import Stage
+from kist.repo.members import staging_path
 from kist.repo.sources import NO_INDEX, Brought, Carrier, size_of_tree, sizes_of, store_tree
 from kist.repo.transfers import open_storage_of
 from kist.store import links
-from kist.store.ingest import FileChangedError, store_batches
+from kist.store.ingest import FileChangedError, hash_batches, store_batches
+from kist.store.loose import LooseStore, remove_staging
 from kist.store.statindex import StatIndex
 from kist.transfer.engine import Engine
-from kist.workspace.scan import refuse_specials, scan_directory, scan_file, unread_batches, with_stored
+from kist.workspace.scan import (
+    refuse_specials,
+    scan_directory,
+    scan_file,
+    unread_batches,
+    with_columns,
+    with_stored,
+)
 
 if TYPE_CHECKING:
-    from kist.remotes.storage import Storage
+    from kist.remotes.storage import Item, Storage
     from kist.repo.repository import Repository
     from kist.workspace.scan import Snapshot
 
@@ -212,6 +221,29 @@ def bring_there(there: There, carrier: Carrier) -> Brought:
     return Brought(store_tree(tree, carrier.store), size, tree.file_count(), len(files), size)
 
 
+def hash_there(repository: Repository, there: There, carrier: Carrier) -> Brought:
+    """Returns what `bring_there` would bring; nothing stays of it.
+
+    Raises: as `bring_there`.
+    """
+    if there.snapshot is None:
+        passing = LooseStore(staging_path(repository))
+        try:
+            return bring_there(there, carrier._replace(store=passing, records=[]))
+        finally:
+            remove_staging(passing.base)
+    found = there.snapshot
+    batches, places = unread_batches(found)
+    columns = hash_batches(batches, workers=carrier.workers, progress=carrier.progress) if batches else []
+    found = with_columns(found, places, [(column, None) for column in columns])
+    size = found.size_bytes()
+    if not there.is_dir:
+        return Brought(Digest(MD5, found.folders[""].digests.hex()), size, None, 0, 0)
+    data = render_manifest(found.tree())
+    oid = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
+    return Brought(Digest(MD5, oid), size, found.file_count(), 0, 0)
+
+
 def _store_local(there: There, carrier: Carrier) -> dict[str, tuple[str, int]]:
     found = there.snapshot
     assert found is not None
@@ -260,15 +292,33 @@ def recorded(there: There, path: str, options: Mapping[str, str], brought: Broug
         return dep._replace(isexec=is_executable and not there.is_dir)
     assert there.offer is not None
     kind = CHECKSUM if there.located.scheme in _CHECKSUMS else ETAG
-    is_web = there.located.scheme in ("http", "https")  # there DVC keeps the quotes, and `W/`
-    tags = {rel: (item.tag or "").strip("" if is_web else '"') for rel, item in there.offer.items.items()}
+    tags = {rel: _tag(there.located.scheme, item) for rel, item in there.offer.items.items()}
     if not there.is_dir:
         tag = tags[""]
         digest = Digest(kind, tag) if tag else None
-        return dep._replace(digest=digest, size=max(there.offer.size_bytes(), 0))
+        # Google names a version of everything; others do where versions are asked for.
+        version = there.offer.items[""].version if there.located.scheme == "gs" else None
+        return dep._replace(digest=digest, size=max(there.offer.size_bytes(), 0), version_id=version)
     return dep._replace(
         digest=Digest(MD5, _tag_manifest(tags, kind)), size=there.offer.size_bytes(), nfiles=len(tags)
     )
+
+
+def _tag(scheme: str, item: Item) -> str:
+    """Returns what a metafile calls an item, by what the service says of it."""
+    tag = item.tag or ""
+    if scheme in ("http", "https"):
+        return tag  # with its quotes, and `W/`
+    tag = tag.strip('"')
+    if scheme == "gs":
+        import base64  # of this service alone
+        import binascii
+
+        try:
+            return base64.b64decode(tag, validate=True).hex()
+        except binascii.Error:
+            return tag
+    return tag
 
 
 def _tag_manifest(tags: Mapping[str, str], kind: str) -> str:
