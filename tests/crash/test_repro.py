@@ -98,7 +98,7 @@ def test_commands_that_a_killed_repro_leaves_running_are_ended(arena: Arena) -> 
         stream.readline()
     ended = finish(again)
     assert ended.status == 0, ended
-    assert "ended 1 command that a killed `repro` had left running" in ended.err
+    assert "ended 2 processes that a killed `repro` had left running" in ended.err
     assert state_of(left)[0] in ("", "Z"), "it still runs"
     for pipe in (process.stdout, process.stderr):
         assert pipe is not None
