@@ -257,7 +257,7 @@ POWER = [case for case in CASES if case.name in (
     "commit a stage copy",
     "push", "push again", "fetch", "pull copy", "pull hardlink", "pull update copy", "checkout copy",
     "checkout switch copy", "checkout switch symlink", "move a file", "unprotect hardlink", "config", "commit a stage",
-    "gc of the remote", "remove a stage", "repro", "repro of remembered runs", "repro item by item",
+    "gc of the remote", "remove a stage", "repro", "repro of remembered runs",
 )]  # fmt: skip
 
 
