@@ -15,13 +15,12 @@ from benchmarks.other_workloads import Context
 from benchmarks.results import Check
 from benchmarks.sandbox import DVC, KIST, Program, Sandbox
 
-MANY = 500
-FEW = 50
+FEW_SHARE = 10
+FEWEST = 8
 FLOOR_OF_FEW = 8
 CHAIN = 5
 """So many stages depend on each other in a row."""
 OWN_CPU_LIMIT_MS = 15
-SCHEDULED = 1_000
 SCHEDULER_LIMIT_MS = 10
 AT_ONCE = 8
 AT_ONCE_FLOOR = 1.8
@@ -87,13 +86,14 @@ def _make(box: Sandbox, text: str, stages: int) -> None:
     box.commit("stages", cwd=box.repo)
 
 
-def pipelines(context: Context) -> list[Check]:
-    """Returns how all of it compares."""
+def pipelines(context: Context, *, stages: int) -> list[Check]:
+    """Returns how all of it compares: with many stages, and with a tenth of them; twice as many are scheduled."""
+    few = max(FEWEST, stages // FEW_SHARE)
     return [
-        *_beside_dvc(context, MANY, {}),
-        *_beside_dvc(context, FEW, {row.title: FLOOR_OF_FEW for row in ROWS}),
+        *_beside_dvc(context, stages, {}),
+        *_beside_dvc(context, few, {row.title: FLOOR_OF_FEW for row in ROWS}),
         *_at_once(context),
-        *_scheduler(context),
+        *_scheduler(context, 2 * stages),
     ]
 
 
@@ -111,7 +111,7 @@ def _beside_dvc(context: Context, stages: int, floors: dict[str, float]) -> list
             for row in ROWS:
                 if row.prepare is not None:
                     row.prepare(box.repo, stages)
-                settle()
+                settle(box)
                 result = _measured(context, box, row.words, row.says)
                 found[row.title][kind].append(result)
                 if kind == KIST and row is ROWS[0]:
@@ -199,20 +199,20 @@ def _wall(
 ) -> float:
     box = Sandbox(program, os.path.join(context.workdir, folder))
     _make(box, text, stages)
-    settle()
+    settle(box)
     return _measured(context, box, words, "Updating lock file").wall_s
 
 
-def _scheduler(context: Context) -> list[Check]:
-    """Returns what Kist itself takes a stage with eight jobs and a thousand stages."""
+def _scheduler(context: Context, stages: int) -> list[Check]:
+    """Returns what Kist itself takes a stage with eight jobs and many stages."""
     kist = context.program(KIST)
     if kist is None:
         return []
     found = []
     for number in range(context.rounds):
         box = Sandbox(kist, os.path.join(context.workdir, f"scheduler-{number}"))
-        _make(box, stages_text(SCHEDULED), SCHEDULED)
-        settle()
+        _make(box, stages_text(stages), stages)
+        settle(box)
         result = _measured(context, box, ("repro", "-j", "8"), "Updating lock file")
-        found.append(_own_cpu_ms(box, result, SCHEDULED))
-    return [_limit(f"repro -j 8, {SCHEDULED:,} stages: own CPU a stage", found, SCHEDULER_LIMIT_MS)]
+        found.append(_own_cpu_ms(box, result, stages))
+    return [_limit(f"repro -j 8, {stages:,} stages: own CPU a stage", found, SCHEDULER_LIMIT_MS)]

@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         default=100_000,
         help="files of the main table; `save` has half of them, `gc` and `fsck` as many objects (%(default)s)",
     )
+    parser.add_argument("--stages", type=int, default=500, help="stages of the larger pipeline (%(default)s)")
     parser.add_argument(
         "--commits", type=int, default=500, help="commits that `gc -A` and `log` read (%(default)s)"
     )
@@ -193,7 +194,7 @@ def _other_checks(
         )
         checks += packed.packed(context)
     if "pipelines" in chosen:
-        checks += pipelines.pipelines(context)
+        checks += pipelines.pipelines(context, stages=options.stages)
     if "logger" in chosen:
         checks += logger.logging(context)
     return checks

@@ -172,12 +172,13 @@ def test_keep_going_leaves_out_what_depends_on_a_failure(project: Project) -> No
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_all_that_runs(project: Project, number: signal.Signals, status: int) -> None:
     stages = "".join(
-        f"  {name}: {{cmd: 'trap \"echo told >> {name}; exit 1\" INT TERM; echo > ready; sleep 600 & wait', "
+        f"  {name}: {{cmd: 'trap \"echo told >> {name}; exit 1\" INT TERM; echo > ready-{name}; sleep 600 & wait', "
         f"outs: [{name}]}}\n"
         for name in "ab"
     )
     project.write({"dvc.yaml": "stages:\n" + stages})
-    os.mkfifo(project.path("ready"))
+    for name in "ab":
+        os.mkfifo(project.path(f"ready-{name}"))
     process = subprocess.Popen(
         [*KIST, "repro", "-q", "-j", "2"],
         cwd=project.root,
@@ -188,8 +189,8 @@ def test_a_signal_ends_all_that_runs(project: Project, number: signal.Signals, s
         text=True,
         start_new_session=True,
     )
-    for _ in range(2):
-        with open(project.path("ready")) as stream:
+    for name in "ab":
+        with open(project.path(f"ready-{name}")) as stream:
             assert stream.readline()
     process.send_signal(number)
     _, said = process.communicate(timeout=60)

@@ -164,8 +164,10 @@ class FileLock:
     def _sign(self, descriptor: int) -> None:
         # For messages alone: on a full disk the lock holds as well without a text.
         try:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f" {os.getpid()}\n".encode(), 0)
+            text = f" {os.getpid()}\n".encode()
+            if os.fstat(descriptor).st_size > len(text):
+                os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, text, 0)
         except OSError:
             pass
 

@@ -34,6 +34,7 @@ class PathLocks:
         self._folder = folder
         self._own: Holder = {"pid": os.getpid(), "cmd": command}
         self._held: dict[str, _Paths] = {}
+        self._is_told = True
 
     def take(self, stage: str, *, reads: Sequence[str], writes: Sequence[str]) -> None:
         """Says, until `give_back`, that a stage reads and writes paths.
@@ -50,12 +51,19 @@ class PathLocks:
             held = {**self._held, stage: _Paths(reads, writes)}
             self._write(others, held)
             self._held = held
+            self._is_told = True
 
     def give_back(self, stage: str) -> None:
-        """Takes back what was said of a stage; does nothing where nothing was."""
+        """Takes back what was said of a stage, if anything was. Others see it with the next `take` or `flush`."""
         if self._held.pop(stage, None) is not None:
+            self._is_told = False
+
+    def flush(self) -> None:
+        """Tells others what was given back."""
+        if not self._is_told:
             with _exclusive(self._folder):
                 self._write(_without(_read(self._folder), self._own), self._held)
+            self._is_told = True
 
     def _write(self, others: _Table, held: Mapping[str, _Paths]) -> None:
         read, write = dict(others.read), dict(others.write)

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from kist.errors import InputError
 from kist.pipeline.command import NO_USAGE, CannotStartError, Command, Usage, is_foreground, undisturbed
-from kist.pipeline.orphans import RunningNote
 
 GRACE_S = 10.0
 """So long may commands that run apart take to end after a signal."""
@@ -73,13 +72,9 @@ class _Running:
 class Commands:
     """Runs the commands of stages. `close` it when no more is to come."""
 
-    def __init__(self, starting: Starting, say: Say | None, note: RunningNote | None = None) -> None:
-        """Args:
-        say: what commands print goes there, each is in a group of its own, and none has an input. None: one stage at a
-            time, with this program's own input and output.
-        note: is told what runs.
-        """
-        self._note = note
+    def __init__(self, starting: Starting, say: Say | None) -> None:
+        """Args: say: what commands print goes there, each is in a group of its own, and none has an input. None: one
+        stage at a time, with this program's own input and output."""
         self._starting = starting
         self._say = say
         self._running: dict[str, _Running] = {}
@@ -140,8 +135,6 @@ class Commands:
 
     def close(self) -> None:
         """Gives back what was needed to wait; nothing runs any more."""
-        if self._note is not None:
-            self._note.close()
         for descriptor in list(self._pipes):
             self._close_pipe(descriptor)
         self._selector.close()
@@ -194,8 +187,6 @@ class Commands:
                 os.close(writer)
         for number, (reader, _) in enumerate(pipes):
             self._open_pipe(reader, work.stage, is_error=bool(number))
-        if self._note is not None:
-            self._note.add(running.command.pid, is_apart=running.command.is_apart)
         running.watch = _watch(running.command.pid)
         if running.watch >= 0:
             self._selector.register(running.watch, selectors.EVENT_READ)
@@ -224,8 +215,6 @@ class Commands:
                 os.close(running.watch)
                 running.watch = -1
             running.usage += command.usage
-            if self._note is not None:
-                self._note.remove(command.pid)
             error: InputError | None = command.error()
             try:
                 if error is None and self._next(running):

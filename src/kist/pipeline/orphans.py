@@ -1,6 +1,8 @@
-"""Notes which commands run, so that those that a killed `repro` left running are ended before their stages run again.
+"""Marks commands of stages, so that those that a killed `repro` left running are ended before their stages run again.
 
-A file a process: `.dvc/tmp/kist/commands-PID`. Disposable. Implements docs/spec/repro.md, section 3.4.
+Each process that runs stages has a mark, noted in `.dvc/tmp/kist/commands-PID` and set in the environment of its
+commands. Where the system does not show the environment of processes nothing is ended.
+Implements docs/spec/repro.md, section 3.
 """
 
 from __future__ import annotations
@@ -9,95 +11,66 @@ import os
 import re
 import signal
 import time
-from typing import NamedTuple
 
 from kist.base import atomic
 from kist.base.processes import state_of
 
+VARIABLE = "KIST_RUN"
 GRACE_S = 10.0
 _POLL_S = 0.02
 _NAME = re.compile(r"commands-(\d+)")
-_LINE = re.compile(r"(\d+) (\d+) ([01])")
+_MARK = re.compile(rb"[0-9a-f]{32}")
 
 
-class _Noted(NamedTuple):
-    """A command: its process, when that was started as the system counts, and whether it leads a group of its own."""
+class Mark:
+    """The mark of this process.
 
-    pid: int
-    started: str
-    is_apart: bool
-
-    def lives(self) -> bool:
-        """Says whether it still runs; process ids are given anew, start times tell."""
-        state, started = state_of(self.pid)
-        return state not in ("", "Z", "X") and started == self.started
-
-    def signal(self, number: int) -> None:
-        """Sends a signal to it, and to its group where it has one."""
-        try:
-            (os.killpg if self.is_apart else os.kill)(self.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass  # it has just ended
-
-
-class RunningNote:
-    """What one process says of its commands."""
+    Attributes:
+        text: what `VARIABLE` is to be for its commands.
+    """
 
     def __init__(self, folder: str) -> None:
-        """Args: folder: `.dvc/tmp/kist`."""
+        """Notes it. Args: folder: `.dvc/tmp/kist`."""
+        self.text = os.urandom(16).hex()
         self._path = os.path.join(folder, f"commands-{os.getpid()}")
-        self._running: dict[int, _Noted] = {}
-        self._descriptor = -1
-
-    def add(self, pid: int, *, is_apart: bool) -> None:
-        """Notes a command that has just been started."""
-        self._running[pid] = _Noted(pid, state_of(pid)[1], is_apart)
-        self._write()
-
-    def remove(self, pid: int) -> None:
-        """Takes back the note of a command that has ended. It is written with the next one, for a process that is
-        gone counts for nothing."""
-        self._running.pop(pid, None)
+        try:
+            os.makedirs(folder, exist_ok=True)
+            atomic.write_file(self._path, self.text.encode("ascii"), durable=False)
+        except OSError:
+            pass  # a full disk, say: it is a help, no more (rule R11)
 
     def close(self) -> None:
-        """Removes the note."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-            atomic.remove_quietly(self._path)
-
-    def _write(self) -> None:
-        lines = [f"{one.pid} {one.started} {int(one.is_apart)}\n" for one in self._running.values()]
-        try:
-            if self._descriptor < 0:
-                os.makedirs(os.path.dirname(self._path), exist_ok=True)
-                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            data = "".join(lines).encode("ascii")
-            os.pwrite(self._descriptor, data, 0)
-            os.ftruncate(self._descriptor, len(data))
-        except OSError:
-            pass  # a full disk, say: the note is a help, no more (rule R11)
+        """Takes the note back: nothing runs any more."""
+        atomic.remove_quietly(self._path)
 
 
 def end_orphans(folder: str) -> int:
-    """Ends the commands that killed processes left running, and waits for it; returns how many there were.
+    """Ends what processes that are gone left running, and waits for it; returns how many processes there were.
 
     Args: folder: `.dvc/tmp/kist`.
     """
-    found: list[_Noted] = []
+    marks: set[bytes] = set()
     for path in _notes_of_the_dead(folder):
-        found += [one for one in _read(path) if one.lives()]
+        marks |= _read(path)
         atomic.remove_quietly(path)
+    found = _marked(marks) if marks else []
     waiting = found
-    for number, within_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
-        for one in waiting:
-            one.signal(number)
-        deadline = time.monotonic() + within_s
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in waiting:
+            _send(pid, number)
+        deadline = time.monotonic() + GRACE_S
         while waiting and time.monotonic() < deadline:
-            waiting = [one for one in waiting if one.lives()]
+            waiting = _marked(marks)
             if waiting:
                 time.sleep(_POLL_S)
     return len(found)
+
+
+def _send(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass  # it has just ended
 
 
 def _notes_of_the_dead(folder: str) -> list[str]:
@@ -105,19 +78,37 @@ def _notes_of_the_dead(folder: str) -> list[str]:
         names = os.listdir(folder)
     except OSError:
         return []
+    found = [(name, int(match[1])) for name in names if (match := _NAME.fullmatch(name))]
     return [
-        os.path.join(folder, name)
-        for name in names
-        if (match := _NAME.fullmatch(name))
-        and (int(match[1]) == os.getpid() or not atomic.is_alive(int(match[1])))
+        os.path.join(folder, name) for name, pid in found if pid == os.getpid() or not atomic.is_alive(pid)
     ]
 
 
-def _read(path: str) -> list[_Noted]:
+def _read(path: str) -> set[bytes]:
     try:
         with open(path, "rb") as stream:
-            lines = stream.read(1 << 20).decode("ascii", "replace").splitlines()
+            data = stream.read(100)
+    except OSError:
+        return set()
+    return {data} if _MARK.fullmatch(data) else set()
+
+
+def _marked(marks: set[bytes]) -> list[int]:
+    """Returns the living processes whose environment has one of the marks."""
+    try:
+        names = os.listdir("/proc")
     except OSError:
         return []
-    matches = [match for line in lines if (match := _LINE.fullmatch(line))]
-    return [_Noted(int(match[1]), match[2], match[3] == "1") for match in matches if match[2] != "0"]
+    found = []
+    for name in names:
+        if not name.isdecimal() or int(name) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{name}/environ", "rb") as stream:
+                environ = stream.read().split(b"\0")
+        except OSError:
+            continue  # somebody else's, or gone
+        is_marked = any(item == VARIABLE.encode() + b"=" + mark for item in environ for mark in marks)
+        if is_marked and state_of(int(name))[0] not in ("Z", "X", ""):
+            found.append(int(name))
+    return found

@@ -26,7 +26,10 @@ from kist.repo.stage_times import StageTime, keep_times
 from kist.store.loose import LooseStore, is_oid
 
 EVERY_S = 0.3
-"""So long may what is noted stay unwritten."""
+"""So long may what is noted stay unwritten, and longer where writing is slow: up to `_SLOW_S`."""
+_SLOW_S = 3.0
+_SHARE = 10
+"""Writing may take one part in so many of the time."""
 FILE = "stages.journal"
 _MAX_BYTES = 1 << 28
 
@@ -95,6 +98,7 @@ class StageJournal:
         self._placings: dict[str, stage_order.Placing] = {}
         self._noted: dict[bytes, tuple[Finished, LockedStage]] = {}
         self._due_s: float | None = None
+        self._every_s = EVERY_S
 
     def begin(self, orders: Mapping[str, Sequence[str]], *, is_mixed: bool) -> None:
         """Says which stages are to come.
@@ -146,7 +150,7 @@ class StageJournal:
         _append(self._place.folder, line)
         self._noted[line] = (finished, entry)
         if self._due_s is None:
-            self._due_s = time.monotonic() + EVERY_S
+            self._due_s = time.monotonic() + self._every_s
         return written
 
     def due_in(self) -> float | None:
@@ -159,7 +163,9 @@ class StageJournal:
         Raises: LockfileError, YamlError, OSError.
         """
         if self._noted:
+            began_s = time.monotonic()
             _settle(self._place, self._locks, self._placings, self._noted)
+            self._every_s = min(max(EVERY_S, _SHARE * (time.monotonic() - began_s)), _SLOW_S)
         self._noted = {}
         self._due_s = None
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kist.base.shell import shell_line
 from kist.base.suggest import closest
 from kist.errors import FormatError, InputError
 
@@ -57,7 +58,9 @@ def asked_of(resolved: ResolvedStage | None) -> Asked:
     if resolved is None or own is None:
         return Asked()
     if not isinstance(own, dict):
-        raise _wrong(resolved, "`meta: kist:` is no mapping", "write `meta: {kist: {needs: {gpu: 1}}}`")
+        raise _wrong(
+            resolved, "`meta: kist:` is no mapping", "write meta: {kist: {needs: {gpu: 1}}} into dvc.yaml"
+        )
     for key in own:
         if key not in _KEYS:
             guess = closest(str(key), _KEYS)
@@ -71,7 +74,7 @@ def asked_of(resolved: ResolvedStage | None) -> Asked:
 
 
 def _needs(resolved: ResolvedStage, value: Any) -> Mapping[str, int]:
-    hint = "write `meta: {kist: {needs: {gpu: 1}}}`"
+    hint = "write meta: {kist: {needs: {gpu: 1}}} into dvc.yaml"
     if not isinstance(value, dict):
         raise _wrong(resolved, "`needs` is no mapping", hint)
     for name, count in value.items():
@@ -99,7 +102,7 @@ def capacities(repository: Repository, given: Mapping[str, int]) -> dict[str, in
         if not text.isdecimal():
             raise CapacityError(
                 f"cannot use Git's setting 'kist.needs.{name}': '{text}' is no whole number",
-                hint=f"git config kist.needs.{name} 1",
+                hint=shell_line("git", "config", f"kist.needs.{name}", "1"),
             )
         found[name] = int(text)
     return {**found, **given}

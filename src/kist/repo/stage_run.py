@@ -22,7 +22,7 @@ from kist.formats.runrecord import RunIdError
 from kist.pipeline.changes import StageChanges
 from kist.pipeline.command import NO_USAGE, Usage, command_environment, command_lines, shell_words
 from kist.pipeline.commands import Commands, Ended, Say, Work
-from kist.pipeline.orphans import RunningNote, end_orphans
+from kist.pipeline.orphans import VARIABLE, Mark, end_orphans
 from kist.pipeline.runcache import is_remembered
 from kist.repo.checkout import CheckoutOptions, checkout_items
 from kist.repo.collect import Out, Stage, lock_path
@@ -164,7 +164,9 @@ class StageRunner:
         self.journal = StageJournal(repository.place())
         self.sight = sight
         self.made = made
-        self._end_orphans()
+        folder = repository.place().folder
+        self._end_orphans(folder)
+        self._mark = Mark(folder)
 
     def run(self, stage: Stage, differences: StageChanges | None) -> None:
         """Makes a stage's outputs, and records it.
@@ -202,13 +204,13 @@ class StageRunner:
 
         Args: say: see `Commands`.
         """
-        return Commands(self.say_command, say, RunningNote(self._repository.place().folder))
+        return Commands(self.say_command, say)
 
-    def _end_orphans(self) -> None:
+    def _end_orphans(self, folder: str) -> None:
         """Ends what a killed `repro` left running: it would write into the outputs that are made now."""
-        count = end_orphans(self._repository.place().folder)
+        count = end_orphans(folder)
         if count:
-            words = f"{count} command{'s' if count > 1 else ''}"
+            words = f"{count} process{'es' if count > 1 else ''}"
             self._repository.notes.append(f"ended {words} that a killed `repro` had left running")
 
     def wait(self, commands: Commands) -> list[Ended]:
@@ -216,6 +218,7 @@ class StageRunner:
 
         The repository's lock is free meanwhile.
         """
+        self._paths.flush()
         with self._lock.released():
             ended = commands.wait(self.journal.due_in())
         if not ended:
@@ -231,6 +234,8 @@ class StageRunner:
         """
         if self._commands is not None:
             self._commands.close()
+        self._mark.close()
+        self._paths.flush()
         if is_complete:
             self.journal.end()
         else:
@@ -389,7 +394,10 @@ class StageRunner:
             iter(lines),
             self._shell,
             repository.abspath(stage.wdir),
-            command_environment(repository.environ, root=repository.root, stage=shown),
+            {
+                **command_environment(repository.environ, root=repository.root, stage=shown),
+                VARIABLE: self._mark.text,
+            },
             self._options.output,
         )
         if asked.each is None:

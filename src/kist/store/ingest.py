@@ -197,7 +197,7 @@ def _run(
     finally:
         if flushing is not None:
             flushing.wait()
-    if flushing is None or any(changed for _, _, changed in checked):
+    if not put_off and (flushing is None or any(changed for _, _, changed in checked)):
         flush()
     return [
         Stored(column, stats, objects, tuple(changed))

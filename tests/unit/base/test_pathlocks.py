@@ -24,8 +24,10 @@ def test_several_stages_of_one_process_are_told_apart(tmp_path: Path) -> None:
     locks.take("b", reads=["/r/in"], writes=["/r/b"])
     assert said(tmp_path) == {"read": {"/r/in": [OWN]}, "write": {"/r/a": OWN, "/r/b": OWN}}
     locks.give_back("a")
+    locks.flush()
     assert said(tmp_path) == {"read": {"/r/in": [OWN]}, "write": {"/r/b": OWN}}
     locks.give_back("b")
+    locks.flush()
     assert said(tmp_path) == {"read": {}, "write": {}}
 
 
@@ -41,4 +43,15 @@ def test_what_another_process_says_stays_and_counts(tmp_path: Path) -> None:
         locks.take("b", reads=[], writes=["/r/in"])
     locks.give_back("b")
     locks.give_back("a")
+    locks.flush()
     assert said(tmp_path) == {"read": {"/r/in": [other]}, "write": {"/r/data": other}}
+
+
+def test_one_write_takes_a_stage_back_and_the_next_one_on(tmp_path: Path) -> None:
+    locks = PathLocks(str(tmp_path), command="kist repro")
+    locks.take("a", reads=[], writes=["/r/a"])
+    before = os.stat(tmp_path / "rwlock").st_ino
+    locks.give_back("a")
+    assert os.stat(tmp_path / "rwlock").st_ino == before
+    locks.take("b", reads=[], writes=["/r/b"])
+    assert said(tmp_path) == {"read": {}, "write": {"/r/b": OWN}}
