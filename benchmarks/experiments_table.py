@@ -92,7 +92,12 @@ def _ratio(theirs: list[Measurement], ours: list[Measurement], of: Callable[[Mea
 def make_experiments(box: Sandbox, count: int) -> None:
     """Makes a repository with a pipeline and so many experiments of one commit."""
     box.make_repository(box.repo, with_remote=False)
-    base = _commit(b"refs/heads/main", 0, b"", {"dvc.yaml": _PIPELINE, "train.sh": b"true\n", **_files(0)})
+    base = _commit(
+        b"refs/heads/main",
+        0,
+        b"from refs/heads/main^0\n",
+        {"dvc.yaml": _PIPELINE, "train.sh": b"true\n", **_files(0)},
+    )
     _import(box, base)
     box.git("reset", "-q", "--hard", cwd=box.repo)
     head = subprocess.run(

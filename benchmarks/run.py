@@ -22,6 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from benchmarks import (
     cleanup,
     everyday_save,
+    experiments_table,
     logger,
     main_table,
     metrics_history,
@@ -46,6 +47,7 @@ WORKLOADS = (
     "metrics",
     "pipelines",
     "logger",
+    "experiments",
 )
 BYTES_PER_SMALL_FILE = 11_000
 RESULTS_MARK = "<!-- results: written by the benchmark, everything below is replaced -->\n"
@@ -70,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--workloads",
-        default="main,big,medium,startup,everyday,cleanup,metrics",
+        default="main,big,medium,startup,everyday,cleanup,metrics,experiments",
         help=f"which of {','.join(WORKLOADS)} (%(default)s); scale is 1,000,000 files, Kist alone",
     )
     parser.add_argument("--scale-only", action="store_true", help="the same as --workloads scale")
@@ -197,6 +199,9 @@ def _other_checks(
         checks += pipelines.pipelines(context, stages=options.stages)
     if "logger" in chosen:
         checks += logger.logging(context)
+    if "experiments" in chosen:
+        checks += experiments_table.table(context, experiments=options.commits * 2 // 5)
+        checks += experiments_table.first_screen(context, experiments=options.commits * 2)
     return checks
 
 

@@ -332,13 +332,14 @@ def _difference_table(
     shows_path: bool,
 ) -> Table:
     """Returns differences as DVC lays them out here: parameters are not rounded, and what is no number is said."""
-    from kist.compare.values import Table, cell
+    from kist.cli.exp_table import short_cell
+    from kist.compare.values import Table
 
     rows = []
     for path, own in changes.items():
         for name, change in sorted(own.items()):
-            versions = [cell(change.get(key), precision) for key in ("old", "new")]
-            difference = cell(change["diff"], precision) if "diff" in change else "diff not supported"
+            versions = [short_cell(change.get(key), precision) for key in ("old", "new")]
+            difference = short_cell(change["diff"], precision) if "diff" in change else "diff not supported"
             rows.append([path, name, *versions, difference])
     first = 0 if shows_path else 1
     return Table(["Path", title, *names, "Change"][first:], [row[first:] for row in rows])

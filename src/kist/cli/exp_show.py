@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from kist.repo.metrics import FileValues
     from kist.repo.repository import Repository
 
-_FIXED = ("Experiment", "rev", "typ", "Created", "parent")
+_FIXED = ("Experiment", "rev", "typ", "Created")
 
 
 def show(args: argparse.Namespace, context: Context) -> int:
@@ -159,15 +159,24 @@ def _csv(sheet: Sheet, args: argparse.Namespace) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream)
     states = state_columns(sheet)
-    writer.writerow([*_FIXED, *states, *(column.title for column in sheet.columns)])
+    parent = [] if args.only_changed else ["parent"]  # nothing has one since DVC 3
+    writer.writerow([*_FIXED, *parent, *states, *(column.title for column in sheet.columns)])
     for line in sheet.lines:
         row = line.row
         rev = row.rev if row.committed_s is None else row.rev[:SHORT]
-        name = "" if args.sha else row.name or ""
+        name = row.name or ""
         if line.typ == "baseline":
-            rev, name = name or rev, ""
+            rev, name = rev if args.sha else name or rev, ""
         values = ["" if text == "-" else text for text in cells_of(line, sheet.columns, args.precision)]
         writer.writerow(
-            [name, rev, line.typ, _iso(row.committed_s) or "", "", *state_cells(line, states, ""), *values]
+            [
+                name,
+                rev,
+                line.typ,
+                _iso(row.committed_s) or "",
+                *([""] * len(parent)),
+                *state_cells(line, states, ""),
+                *values,
+            ]
         )
     return stream.getvalue()

@@ -64,7 +64,7 @@ def make_sheet(repository: Repository, groups: Sequence[Group], args: argparse.N
         lines.append(_line(repository, group.base, "baseline", known))
         own = [_line(repository, row, "branch_commit", known) for row in group.experiments]
         lines += _last_is_base(_sorted(own, args) if args.sort_by else own)
-    keys = sorted(known, key=lambda key: ("metrics", "params", "deps").index(key[0]))
+    keys = _in_order(known)
     counts: dict[str, int] = {}
     for _, _, name in keys:
         counts[name] = counts.get(name, 0) + 1
@@ -78,6 +78,23 @@ def make_sheet(repository: Repository, groups: Sequence[Group], args: argparse.N
             hint="see the names with `kist exp show --csv`",
         )
     return Sheet(lines, _chosen(columns, lines, args))
+
+
+def _in_order(known: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Returns columns by kind, file and name, as they came; dependencies by name."""
+    keys = list(known)
+    files = {file: number for number, file in enumerate(dict.fromkeys(file for _, file, _ in keys))}
+
+    def rank(key: tuple[str, str, str]) -> tuple[int, int, str]:
+        kind, file, name = key
+        is_data = kind == "deps"
+        return (
+            ("metrics", "params", "deps").index(kind),
+            0 if is_data else files[file],
+            name if is_data else "",
+        )
+
+    return sorted(keys, key=rank)
 
 
 def _line(repository: Repository, row: Row, typ: str, known: dict[tuple[str, str, str], None]) -> Line:
@@ -119,7 +136,7 @@ def _is_named(column: Column, text: str) -> bool:
 
 
 def _sorted(lines: list[Line], args: argparse.Namespace) -> list[Line]:
-    """Returns experiments by a value; those without come last."""
+    """Returns experiments by a value; those without come as if they had more than all others."""
 
     def value(line: Line) -> Any:
         for (kind, file, name), found in line.values.items():
@@ -132,7 +149,8 @@ def _sorted(lines: list[Line], args: argparse.Namespace) -> list[Line]:
     have.sort(
         key=lambda line: value(line) if numbers else str(value(line)), reverse=args.sort_order == "desc"
     )
-    return have + [line for line in lines if value(line) is None]
+    lacking = [line for line in lines if value(line) is None]
+    return lacking + have if args.sort_order == "desc" else have + lacking
 
 
 def _chosen(columns: Iterable[Column], lines: Sequence[Line], args: argparse.Namespace) -> list[Column]:
@@ -176,9 +194,14 @@ def cells_of(line: Line, columns: Iterable[Column], precision: int | None) -> li
     return [
         "!"
         if (one.kind, one.file) in line.failed
-        else cell(line.values.get((one.kind, one.file, one.name)), precision)
+        else short_cell(line.values.get((one.kind, one.file, one.name)), precision)
         for one in columns
     ]
+
+
+def short_cell(value: Any, precision: int | None) -> str:
+    """Returns a value as tables of experiments show it: so many digits that count."""
+    return f"{value:.{precision}g}" if isinstance(value, float) and precision else cell(value, None)
 
 
 def label_of(line: Line, *, only_sha: bool) -> str:
@@ -187,7 +210,7 @@ def label_of(line: Line, *, only_sha: bool) -> str:
     rev = row.rev if line.typ == "baseline" and row.committed_s is None else row.rev[:SHORT]
     if line.typ == "baseline":
         return rev if only_sha or not row.name else row.name
-    text = rev if only_sha or not row.name else f"{rev} [{row.name}]"
+    text = f"{rev} [{row.name}]" if row.name else rev
     return ("└── " if line.typ == "branch_base" else "├── ") + text
 
 

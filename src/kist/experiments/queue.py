@@ -102,7 +102,7 @@ class Queue:
         result = self.result(task)
         if result is not None:
             return result.state
-        if self._is_held(self.path(task.id, "lock")):
+        if self.is_claimed(task.id):
             return RUNNING
         return FAILED if self.is_killed(task) else QUEUED
 
@@ -110,6 +110,10 @@ class Queue:
         """Returns the lock that the runner of a task holds; entering it waits for one that is about to end."""
         os.makedirs(self.folder, exist_ok=True)
         return FileLock(self.path(task.id, "lock"), wait_s=1.0)
+
+    def is_claimed(self, key: str) -> bool:
+        """Says whether a process runs the task with this id."""
+        return self._is_held(self.path(key, "lock"))
 
     def runner(self, task: Task) -> int | None:
         """Returns the process that runs a task."""
