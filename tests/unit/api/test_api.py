@@ -50,9 +50,13 @@ def test_files_are_read_from_disk_git_and_the_cache(here: Project) -> None:
         assert list(stream) == ["a,b\n"]
 
 
-def test_paths_begin_at_the_root_wherever_one_is(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_begin_here_or_at_the_root_of_a_repository_that_is_named(
+    here: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(here.path("sub"))
-    assert api.read("sub/table.csv") == "a,b\n"
+    assert api.read("table.csv") == "a,b\n"
+    assert api.read("../model.bin") == "model\n"
+    assert api.read("sub/table.csv", repo=here.root) == "a,b\n"
     assert api.read(here.path("model.bin")) == "model\n"
 
 
