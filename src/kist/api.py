@@ -87,7 +87,7 @@ def open(  # noqa: A001 - the name that dvc.api has
     """Returns a file of a repository, open for reading: from disk, Git, the cache, or streamed from a remote.
 
     Args:
-        path: relative to the root of `repo`, or to the current folder where no repository is named.
+        path: relative to the root; without `rev`, and in the repository's own folders, to the current folder.
         repo: a path, or an address of Git; None for the repository around the current folder.
         rev: None for the files as they are.
         remote: the remote to ask for what the cache lacks; None for the default one.
@@ -431,8 +431,8 @@ def _reader(
     from kist.repo.reading import Reader
 
     with _opened(repo, rev=rev, remote=remote, config=config, remote_config=remote_config) as repository:
-        typed = os.path.join(os.getcwd(), path) if repo is None else path
-        inside = path_inside(repository.root, typed, cwd=repository.root, is_rev=rev is not None)
+        is_rev = rev is not None or repository.commit is not None
+        inside = path_inside(repository.root, path, cwd=os.getcwd(), is_rev=is_rev)
         yield Reader(repository, rev=repository.commit or rev, remote=remote), inside
 
 
