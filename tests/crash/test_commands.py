@@ -122,6 +122,12 @@ def with_stage(arena: Arena) -> None:
     arena.write("made.bin", ONE["model.bin"])
 
 
+def with_history(arena: Arena) -> None:
+    with_stage(arena)
+    arena.git("add", "-A")
+    arena.git("commit", "-q", "-m", "one")
+
+
 def with_committed_stage(arena: Arena) -> None:
     with_stage(arena)
     arena.must("commit", "-q", "-f")
@@ -236,6 +242,8 @@ CASES = [
     Case("stage", ("stage", "add", "-n", "new", "-o", "new.txt", "echo"), with_stage, ONE, repeatable=False),
     Case("freeze", ("freeze", "make"), with_stage, ONE),
     Case("unfreeze", ("unfreeze", "make"), with_frozen_stage, ONE),
+    Case("plots modify", ("plots", "modify", "made.bin", "-x", "step"), with_stage, ONE),
+    Case("dataset add", ("dataset", "add", "-f", "--dvc", ".", "own"), with_history, ONE),
     Case("remove", ("remove", "data.dvc"), worlds.added, ONE, repeatable=False),
     Case("remove outs", ("remove", "data.dvc", "--outs"), worlds.added, ONE, repeatable=False),
     Case("remove a stage", ("remove", "make", "--outs"), with_committed_stage, ONE, repeatable=False),

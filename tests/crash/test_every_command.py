@@ -26,6 +26,8 @@ LOOKS: list[tuple[str, ...]] = [
     ("list-url", "."),
     ("log", "data"),
     ("report",),
+    ("metrics", "show", "-A"),
+    ("params", "diff"),
     ("root",),
     ("status",),
     ("status", "-c"),

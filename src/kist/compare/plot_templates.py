@@ -113,8 +113,11 @@ def _smooth() -> Spec:
             {"transform": [loess], "mark": "line", "encoding": {"y": _quantity("y")}},
             {
                 "params": [anchor("zoom_and_pan")],
-                "mark": {"type": "line", "opacity": 0.2},
-                "encoding": {"y": _quantity("y")},
+                "mark": "line",
+                "encoding": {
+                    "y": _quantity("y"),
+                    "opacity": {"condition": {"test": "smooth < 0.002", "value": 1}, "value": 0.2},
+                },
             },
             {
                 "transform": [
