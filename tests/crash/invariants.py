@@ -151,7 +151,8 @@ def unbacked_metafiles(state: Snapshot) -> list[str]:
     for rel, entry in sorted(state.items()):
         if not rel.endswith(".dvc") or entry.kind != "file":
             continue
-        for oid in re.findall(rb"md5: ([0-9a-f]{32}(?:\.dir)?)", entry.content):
+        # At the start of a line it is the checksum of an import's metafile itself.
+        for oid in re.findall(rb"^[- ] md5: ([0-9a-f]{32}(?:\.dir)?)", entry.content, re.MULTILINE):
             if oid.decode() not in stored:
                 lines.append(f"{rel} names {oid.decode()}, which is stored nowhere")
     return lines

@@ -98,7 +98,9 @@ def with_other_repository(arena: Arena) -> None:
     arena.must("init", "-q", cwd=source)
     for rel, content in {"data/a.txt": ONE["data/a.txt"], "code/x": b"x", "code/y": b"y"}.items():
         arena.write("../source/" + rel, content)
+    arena.must("remote", "add", "-q", "-d", "store", arena.remote, cwd=source)
     arena.must("add", "-q", "data", cwd=source)
+    arena.must("push", "-q", cwd=source)
     arena.git("-C", source, "add", "-A")
     arena.git("-C", source, "commit", "-q", "-m", "one")
 
@@ -110,6 +112,7 @@ def with_import(arena: Arena) -> None:
     source = os.path.join(arena.work, "source")
     arena.write("../source/data/b.txt", b"new\n")
     arena.must("add", "-q", "data", cwd=source)
+    arena.must("push", "-q", cwd=source)
     arena.git("-C", source, "commit", "-q", "-a", "-m", "two")
 
 
@@ -216,8 +219,8 @@ CASES = [
         "import-url to remote", ("import-url", "../source/data", "--to-remote"), with_source, {}, remote=True
     ),
     Case("update", ("update", "data.dvc"), with_import, {}),
-    Case("get", ("get", "../source", "data"), with_other_repository, {}, repeatable=False),
-    Case("get-url", ("get-url", "../source/data"), with_source, {}, repeatable=False),
+    Case("get", ("get", "-f", "../source", "data"), with_other_repository, {}),
+    Case("get-url", ("get-url", "-f", "../source/data"), with_source, {}),
     *by_link("commit", ("commit", "-f"), worlds.edited, BOTH),
     Case("commit a stage", ("commit", "-f"), with_stage, ONE),
     *by_link("commit a stage", ("commit", "-f", "train"), worlds.staged, ONE),

@@ -147,7 +147,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
             ),
             Command("import-url", "Bring data from a storage here, and note where it is from."),
             Command("update", "Take what the sources of imported data have now."),
-            Command("list-url", "List what a storage holds.", aliases=("ls-url",)),
+            Command("list-url", "List what a storage holds.", aliases=("ls-url",), domain_exit_code=255),
         ),
     ),
     (

@@ -16,18 +16,27 @@ from kist.base.shell import shell_line
 from kist.errors import InputError
 from kist.formats._config_schema import is_secret, scheme_of
 from kist.formats.config import SectionKey
-from kist.formats.manifest import tree_of
+from kist.formats.manifest import render_manifest, tree_of
 from kist.formats.records import CHECKSUM, ETAG, MD5, Dependency, Digest
 from kist.registry.addresses import refuse_secret, shown
 from kist.registry.offers import NothingThereError, Offer, look, receive
 from kist.repo.collect import Stage
+from kist.repo.members import staging_path
 from kist.repo.sources import NO_INDEX, Brought, Carrier, size_of_tree, sizes_of, store_tree
 from kist.repo.transfers import open_storage_of
 from kist.store import links
-from kist.store.ingest import FileChangedError, store_batches
+from kist.store.ingest import FileChangedError, hash_batches, store_batches
+from kist.store.loose import LooseStore, remove_staging
 from kist.store.statindex import StatIndex
 from kist.transfer.engine import Engine
-from kist.workspace.scan import refuse_specials, scan_directory, scan_file, unread_batches, with_stored
+from kist.workspace.scan import (
+    refuse_specials,
+    scan_directory,
+    scan_file,
+    unread_batches,
+    with_columns,
+    with_stored,
+)
 
 if TYPE_CHECKING:
     from kist.remotes.storage import Storage
@@ -210,6 +219,29 @@ def bring_there(there: There, carrier: Carrier) -> Brought:
     tree = tree_of({rel: oid for rel, (oid, _) in files.items()})
     size = size_of_tree(tree, carrier.store)
     return Brought(store_tree(tree, carrier.store), size, tree.file_count(), len(files), size)
+
+
+def hash_there(repository: Repository, there: There, carrier: Carrier) -> Brought:
+    """Returns what `bring_there` would bring; nothing stays of it.
+
+    Raises: as `bring_there`.
+    """
+    if there.snapshot is None:
+        passing = LooseStore(staging_path(repository))
+        try:
+            return bring_there(there, carrier._replace(store=passing, records=[]))
+        finally:
+            remove_staging(passing.base)
+    found = there.snapshot
+    batches, places = unread_batches(found)
+    columns = hash_batches(batches, workers=carrier.workers, progress=carrier.progress) if batches else []
+    found = with_columns(found, places, [(column, None) for column in columns])
+    size = found.size_bytes()
+    if not there.is_dir:
+        return Brought(Digest(MD5, found.folders[""].digests.hex()), size, None, 0, 0)
+    data = render_manifest(found.tree())
+    oid = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
+    return Brought(Digest(MD5, oid), size, found.file_count(), 0, 0)
 
 
 def _store_local(there: There, carrier: Carrier) -> dict[str, tuple[str, int]]:

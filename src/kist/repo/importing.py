@@ -21,6 +21,7 @@ from kist.repo.at_address import (
     Located,
     Opener,
     bring_there,
+    hash_there,
     is_hashed,
     locate,
     look_there,
@@ -155,10 +156,11 @@ def fill_from(
     if options.to_remote:
         sent = send_to_remote(repository, there, carrier, remote=options.remote, label=path)
         return _Filled(recorded(there, written, fs_config, sent), sent)
-    needs_bytes = options.downloads or is_hashed(located)
-    brought = bring_there(there, carrier) if needs_bytes else None
-    dep = recorded(there, written, fs_config, brought)
-    return _Filled(dep, brought if options.downloads else None)
+    if options.downloads:
+        brought = bring_there(there, carrier)
+        return _Filled(recorded(there, written, fs_config, brought), brought)
+    seen = hash_there(repository, there, carrier) if is_hashed(located) else None
+    return _Filled(recorded(there, written, fs_config, seen), None)
 
 
 def written_path(repository: Repository, url: str, located: Located, folder: str) -> str:

@@ -12,6 +12,7 @@ import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from kist.base.atomic import write_all
 from kist.base.shell import shell_line
 from kist.errors import FormatError, InputError, MissingError
 from kist.formats.manifest import Tree, is_safe_path, parse_manifest, render_manifest, tree_of
@@ -19,12 +20,12 @@ from kist.formats.records import LEGACY_MD5, MD5, Digest
 from kist.remotes.local import FolderRemote
 from kist.repo.collect import LOCK_FILE, OLD_FILE, PIPELINE_FILE, CommitSource, Out, Stage, collect
 from kist.repo.elsewhere import OtherRepository
-from kist.repo.listing import PathMissingError, View, read_tree
+from kist.repo.listing import PathMissingError, View
 from kist.repo.settings import NoRemoteError
 from kist.repo.transfers import open_remote
 from kist.store import links
 from kist.store.ingest import store_batches
-from kist.store.loose import LooseStore, remove_staging
+from kist.store.loose import OBJECT_MODE, LooseStore, remove_staging
 from kist.store.statindex import StatIndex
 from kist.transfer import plan
 from kist.workspace.scan import Snapshot, scan_directory, unread_batches, with_stored
@@ -284,39 +285,6 @@ def _in_working_tree(repository: OtherRepository, path: str) -> Source:
     return Source(repository, None, path, True, tuple(pieces), {}, files)
 
 
-# Comparing
-
-
-def same_content(one: Source, other: Source) -> bool:
-    """Says whether two commits of one repository have the same at a path; of parts, manifests are read."""
-    if one.is_dir != other.is_dir or _shas(one) != _shas(other):
-        return False
-    ours = {piece.rel: piece for piece in one.pieces}
-    theirs = {piece.rel: piece for piece in other.pieces}
-    return ours.keys() == theirs.keys() and all(
-        _same_piece(one, piece, other, theirs[rel]) for rel, piece in ours.items()
-    )
-
-
-def _shas(source: Source) -> dict[str, str]:
-    return {rel: item.sha for rel, item in source.blobs.items()}
-
-
-def _same_piece(one: Source, piece: Piece, other: Source, same: Piece) -> bool:
-    if piece.digest == same.digest and piece.inner == same.inner:
-        return True
-    if not piece.inner and not same.inner:
-        return False
-    return _part(one, piece) == _part(other, same)
-
-
-def _part(source: Source, piece: Piece) -> object:
-    if not piece.inner:
-        return piece.digest.value
-    tree = read_tree(source.repository, piece.out, source.repository.default_remote)
-    return tree.get(piece.inner) or dict(tree.below(piece.inner).files())
-
-
 # Bringing
 
 
@@ -531,14 +499,23 @@ def _store_files(source: Source, carrier: Carrier) -> _StoredFiles:
             name = f"{number // _FILES_A_FOLDER}/{number}"
             if number % _FILES_A_FOLDER == 0:
                 os.mkdir(os.path.join(staging, os.path.dirname(name)))
-            with open(os.path.join(staging, name), "wb") as stream:
-                stream.write(data)
+            _write_read_only(os.path.join(staging, name), data)
             names[sha] = name
         stored = _stored(staging, carrier, links.HARDLINK)
     finally:
         remove_staging(staging)
     files = {rel: stored[names[item.sha]] for rel, item in source.blobs.items()}
     return _StoredFiles(files, len(names))
+
+
+def _write_read_only(path: str, data: bytes) -> None:
+    """Writes a file that will be an object, with an object's mode from the start."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OBJECT_MODE)
+    try:
+        write_all(descriptor, data)
+        os.fchmod(descriptor, OBJECT_MODE)
+    finally:
+        os.close(descriptor)
 
 
 def _stored(folder: str, carrier: Carrier, link: str) -> dict[str, tuple[str, int]]:

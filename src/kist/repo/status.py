@@ -108,7 +108,8 @@ def _metafile_status(
         changes.append({"changed outs": outs})
     if metafile is not None and metafile.always_changed:
         changes.append("always changed")
-    is_summed = metafile is not None and metafile.deps and metafile.checksum is not None
+    # An import that was only noted (`--no-exec`) has none, which DVC tells in the same words.
+    is_summed = metafile is not None and metafile.deps and (metafile.checksum is not None or stage.is_import)
     if is_summed and metafile is not None and stage_checksum(metafile) != metafile.checksum:
         changes.append("changed checksum")
     return changes

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from kist.repo.repository import Repository
 
 
+Started = Callable[[Stage, bool], None]
+"""Told of each import, and whether its source has something newer."""
+
+
 class CannotUpdateError(InputError):
     """A target is no import, or an option does not go with its kind."""
 
@@ -62,7 +66,7 @@ def update(
     targets: Sequence[str],
     options: UpdateOptions,
     *,
-    started: Callable[[Stage], None] = lambda stage: None,
+    started: Started = lambda stage, is_newer: None,
 ) -> Updated:
     """Brings imports up to date, one after the other.
 
@@ -82,8 +86,7 @@ def update(
         changes = Changes(repository)
         changed = []
         for stage in stages:
-            started(stage)
-            if _update_one(repository, stage, options, changes):
+            if _update_one(repository, stage, options, changes, started):
                 changed.append(stage.file)
         return Updated([stage.file for stage in stages], changed, changes.finish())
 
@@ -106,29 +109,45 @@ def _refuse(repository: Repository, stage: Stage, options: UpdateOptions) -> Non
         )
 
 
-def _update_one(repository: Repository, stage: Stage, options: UpdateOptions, changes: Changes) -> bool:
+def _update_one(
+    repository: Repository, stage: Stage, options: UpdateOptions, changes: Changes, started: Started
+) -> bool:
+    """Updates one import; returns whether there was something newer."""
     metafile = stage.metafile
     assert metafile is not None
-    is_placed = options.downloads and not options.to_remote
-    if is_placed:
-        _refuse_edits(repository, stage)
-    if metafile.deps[0].repo is not None:
-        dep, brought = _of_repository(repository, stage, metafile.deps[0], options)
-    else:
-        dep, brought = _of_address(repository, stage, metafile.deps[0], options)
-    out = metafile.outs[0]
-    if brought is None and _names_the_same(metafile.deps[0], dep):
-        fresh = metafile._replace(deps=(dep,))
-    else:
-        fresh = metafile._replace(deps=(dep,), outs=(with_data(out, brought),))
-    fresh = with_checksum(fresh)
+    take = _of_address if metafile.deps[0].repo is None else _of_repository
+    found = take(repository, stage, metafile.deps[0], options, started)
+    if found is None:
+        _finish(repository, stage, options)
+        return False
+    dep, brought = found
+    fresh = with_checksum(metafile._replace(deps=(dep,), outs=(with_data(metafile.outs[0], brought),)))
+    changes.write_metafile(stage.file, fresh)
+    if not options.downloads or options.to_remote:
+        _remove(repository.abspath(stage.outs[0].path))
+        return True
     items = all_outputs([stage_of_metafile(stage.file, fresh)])
-    was_written = changes.write_metafile(stage.file, fresh)
-    if is_placed:
-        error = checkout_items(repository, items, CheckoutOptions(force=True)).error(repository)
-        if error is not None:
-            raise error
-    return was_written
+    error = checkout_items(repository, items, CheckoutOptions(force=True)).error(repository)
+    if error is not None:
+        raise error
+    return True
+
+
+def _finish(repository: Repository, stage: Stage, options: UpdateOptions) -> None:
+    """Puts the recorded version into the workspace where that loses nothing: an earlier run may have been killed."""
+    items = all_outputs([stage])
+    if options.downloads and not options.to_remote and refusal(repository, items) is None:
+        checkout_items(repository, items, CheckoutOptions(force=True))
+
+
+def _remove(path: str) -> None:
+    """Removes data of a version that is in the cache: what a metafile without content names is not there, as in DVC."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        import shutil  # seldom asked for
+
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
 
 
 def _refuse_edits(repository: Repository, stage: Stage) -> None:
@@ -145,26 +164,31 @@ def _refuse_edits(repository: Repository, stage: Stage) -> None:
         raise error
 
 
-def _names_the_same(old: Dependency, new: Dependency) -> bool:
-    return old.digest == new.digest and old.files == new.files and old.repo == new.repo
-
-
 def _of_repository(
-    repository: Repository, stage: Stage, dep: Dependency, options: UpdateOptions
-) -> tuple[Dependency, Brought | None]:
+    repository: Repository, stage: Stage, dep: Dependency, options: UpdateOptions, started: Started
+) -> tuple[Dependency, Brought | None] | None:
+    """Returns what a metafile is to say of another repository's data; None where it says so."""
     named = Named.of(dep)
     if options.rev is not None:
         named = named._replace(rev=options.rev)
     source = find_named(repository, named, rev=named.rev, stage=stage)
+    spec = named._replace(rev_lock=source.commit).spec()
+    is_known = stage.outs[0].output.digest is not None or not options.downloads
+    is_newer = spec != dep.repo or not is_known
+    started(stage, is_newer)
+    if not is_newer:
+        return None
+    _refuse_edits(repository, stage)
     carrier = carrier_of(repository, jobs=options.jobs)
     brought = bring(source, carrier) if options.downloads else None
     repository.trust(carrier.store).add(carrier.records)
-    return dep._replace(repo=named._replace(rev_lock=source.commit).spec()), brought
+    return dep._replace(repo=spec), brought
 
 
 def _of_address(
-    repository: Repository, stage: Stage, dep: Dependency, options: UpdateOptions
-) -> tuple[Dependency, Brought | None]:
+    repository: Repository, stage: Stage, dep: Dependency, options: UpdateOptions, started: Started
+) -> tuple[Dependency, Brought | None] | None:
+    """Returns what a metafile is to say of what is at an address; None where it says so."""
     located = locate_dependency(repository, dep, stage)
     try:
         asked = ImportOptions(
@@ -174,4 +198,10 @@ def _of_address(
         filled = fill_from(repository, located, dep.path, fs_config, asked, stage.outs[0].path)
     finally:
         located.close()
+    is_known = stage.outs[0].output.digest is not None or not options.downloads
+    is_newer = filled.dep != dep or not is_known
+    started(stage, is_newer)
+    if not is_newer:
+        return None
+    _refuse_edits(repository, stage)
     return filled.dep, filled.brought

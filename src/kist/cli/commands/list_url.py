@@ -58,8 +58,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     sizes = [short_size(row.size) for row in rows]
     width = max(map(len, sizes), default=0)
     for row, size in zip(rows, sizes, strict=True):
-        name = row.path + "/" if row.isdir else row.path
-        context.console.out(f"{size.rjust(width)}  {name}" if args.size else name)
+        context.console.out(f"{size.rjust(width)}  {row.path}" if args.size else row.path)
     return 0
 
 

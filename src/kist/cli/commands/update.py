@@ -44,8 +44,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise UsageError("`kist update`: --to-remote does not go with --no-download", hint="leave one out")
     repository = context.repository()
 
-    def started(stage: Stage) -> None:
+    def started(stage: Stage, is_newer: bool) -> None:
         assert stage.metafile is not None
+        if not is_newer:
+            context.console.info(f"'{repository.shown(stage.file)}' didn't change, skipping")
+            return
         dep = stage.metafile.deps[0]
         where = f"{dep.path} ({shown(str(dep.repo['url']))})" if dep.repo else shown(dep.path)
         context.console.info(f"Importing '{where}' -> '{repository.shown(stage.outs[0].path)}'")
