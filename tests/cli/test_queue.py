@@ -119,6 +119,7 @@ def test_a_sweep_is_queued_and_run_beside_the_workspace(project: Project) -> Non
     assert "up to date" in run(project, "repro").stdout
     assert project.git("worktree", "list").count("\n") == 1
     assert project.git("for-each-ref", "refs/kist") == ""
+    assert os.listdir(project.path(".dvc/cache/kist-projects")) == []
 
 
 def test_temp_runs_at_once_and_leaves_the_workspace_and_the_queue(project: Project) -> None:

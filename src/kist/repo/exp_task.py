@@ -26,6 +26,7 @@ from kist.repo.exp_record import Naming, choose_name, lock_entries, look, record
 from kist.repo.exp_refs import Place, need_head, place_of
 from kist.repo.exp_run import RunRequest, check_identity, telling
 from kist.repo.metafiles import read_bytes
+from kist.repo.projects import unregister
 from kist.repo.repro import ReproOptions, cause_of, repro
 from kist.repo.repro_events import Tell
 from kist.repo.repro_plan import Scope
@@ -77,6 +78,8 @@ def enqueue(
     added = []
     with repository.lock():
         waiting = queue.tasks()
+        orphans = place.plumbing.refs(SNAPSHOTS).keys() - {SNAPSHOTS + task.id for task in waiting}
+        place.plumbing.change_refs(RefChange(ref, None) for ref in orphans)  # of an addition that was killed
         number = max((task.number for task in waiting), default=0)
         names = {task.name for task in waiting if task.baseline == baseline}
         files = look(repository).files
@@ -193,7 +196,7 @@ def _run(repository: Repository, place: Place, task: Task, tell: Tell) -> Experi
             )
     finally:
         inner.close()
-        place.plumbing.drop_worktree(path)
+        _drop(repository, place, path)
 
 
 def _prepare(repository: Repository, inner: Repository, task: Task) -> None:
@@ -227,11 +230,18 @@ def sweep_runs(repository: Repository, place: Place) -> None:
     for name in names:
         pid = name.rpartition("-")[2]
         if pid.isdigit() and not atomic.is_alive(int(pid)):
-            place.plumbing.drop_worktree(os.path.join(runs_folder(repository), name))
+            _drop(repository, place, os.path.join(runs_folder(repository), name))
+
+
+def _drop(repository: Repository, place: Place, path: str) -> None:
+    """Removes a work tree; the cache, in which it was a project of its own while it ran, forgets it."""
+    root = os.path.normpath(os.path.join(path, offset_of(repository, place.git)))
+    unregister(repository.cache_dir, root)
+    place.plumbing.drop_worktree(path)
 
 
 def forget_task(repository: Repository, task: Task) -> None:
     """Takes a task out of the queue. The caller holds its claim."""
     place = place_of(repository, "change the queue")
-    queue_of(repository).remove(task)
     place.plumbing.change_refs([RefChange(SNAPSHOTS + task.id, None)])
+    queue_of(repository).remove(task)
