@@ -14,27 +14,31 @@ from __future__ import annotations
 import builtins
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
-from kist.base.shell import shell_line
-from kist.errors import InputError
+from kist.errors import FormatError, InputError, MissingError
 
 if TYPE_CHECKING:
     from kist.repo.elsewhere import OtherRepository
+    from kist.repo.metrics import FileValues
     from kist.repo.reading import Reader
     from kist.repo.repository import Repository
     from kist.repo.repro import ReproResult
+    from kist.repo.views import View
 
 __all__ = [
     "add",
     "all_branches",
     "all_commits",
     "all_tags",
+    "exp_save",
     "fetch",
     "get_url",
+    "metrics_show",
     "open",
+    "params_show",
     "pull",
     "push",
     "read",
@@ -50,6 +54,18 @@ class BadModeError(InputError, ValueError):
     """A file of a repository can be opened for reading only: `r`, `rt` or `rb`."""
 
     code = "bad-mode"
+
+
+class ValuesMissingError(MissingError, FileNotFoundError):
+    """A file of parameters or metrics is not there. The message says which."""
+
+    code = "values-missing"
+
+
+class ValuesUnreadableError(FormatError):
+    """A file of parameters or metrics cannot be understood. The message says which and why."""
+
+    code = "values-unreadable"
 
 
 class TransferFailedError(InputError):
@@ -71,7 +87,7 @@ def open(  # noqa: A001 - the name that dvc.api has
     """Returns a file of a repository, open for reading: from disk, Git, the cache, or streamed from a remote.
 
     Args:
-        path: relative to the repository's root.
+        path: relative to the root; without `rev`, and in the repository's own folders, to the current folder.
         repo: a path, or an address of Git; None for the repository around the current folder.
         rev: None for the files as they are.
         remote: the remote to ask for what the cache lacks; None for the default one.
@@ -138,6 +154,114 @@ def all_commits(repo: str | None = None) -> list[str]:
     """Returns the ids of all commits that a branch or tag leads to."""
     with _opened(repo) as repository:
         return repository.git.all_commits() if repository.git is not None else []
+
+
+def params_show(
+    *targets: str,
+    repo: str | None = None,
+    stages: Targets | None = None,
+    rev: str | None = None,
+    deps: bool = False,
+    config: Config = None,
+) -> dict[str, Any]:
+    """Returns the parameters of all files in one mapping; a name that several files have is `file:name` for each.
+
+    Args:
+        targets: only these files, relative to the root.
+        stages: only what these stages name.
+        deps: only what some stage names.
+
+    Raises: ValuesMissingError, ValuesUnreadableError.
+    """
+    from kist.repo.declared import Declarations
+    from kist.repo.params import collect_params, params_reader
+    from kist.repo.reading import named_params
+
+    wanted = None if stages is None else set(_listed(stages))
+
+    def look(view: View) -> dict[str, FileValues]:
+        declared = [] if targets else Declarations().of(view)
+        if wanted is not None:
+            declared = named_params(view, wanted)
+        return collect_params(
+            view, declared, params_reader(), targets=targets, only_of_stages=deps or wanted is not None
+        )
+
+    return _merged(look, repo, rev, config, is_shown=False)
+
+
+def metrics_show(
+    *targets: str, repo: str | None = None, rev: str | None = None, config: Config = None
+) -> dict[str, Any]:
+    """Returns the metrics of all files in one mapping; a name that several files have is `file:name` for each.
+
+    Args: targets: only these files, relative to the root.
+
+    Raises: ValuesMissingError, ValuesUnreadableError.
+    """
+    from kist.repo.declared import Declarations
+    from kist.repo.metrics import collect_metrics, metrics_reader
+
+    def look(view: View) -> dict[str, FileValues]:
+        declared = [] if targets else Declarations().of(view)
+        return collect_metrics(view, declared, metrics_reader(), targets=targets)
+
+    return _merged(look, repo, rev, config, is_shown=True)
+
+
+def _merged(
+    look: Callable[[View], dict[str, FileValues]],
+    repo: str | None,
+    rev: str | None,
+    config: Config,
+    *,
+    is_shown: bool,
+) -> dict[str, Any]:
+    """Args: is_shown: files are named as one would type them here, as DVC names those of metrics."""
+    from collections import Counter
+
+    from kist.repo.views import Views, named_revisions
+
+    with _opened(repo, rev=rev, config=config) as repository, Views(repository) as views:
+        wanted = repository.commit or rev
+        if wanted is None:
+            found = look(views.workspace())
+        else:
+            found = {}
+            for view in views.commits(list(named_revisions(repository, [wanted]))):
+                found = look(view)
+    for path, file in found.items():
+        if file.failure is not None:
+            if file.failure.kind == "FileNotFoundError":
+                raise ValuesMissingError(f"cannot show the values of '{path}': {file.failure.message}")
+            raise ValuesUnreadableError(f"cannot show the values of '{path}': {file.failure.message}")
+    base = os.path.relpath(os.path.realpath(os.getcwd()), os.path.realpath(repository.root))
+    is_here = is_shown and repo is None and not base.startswith("..")
+    files = {
+        os.path.relpath(path, base) if is_here else path: file.values
+        for path, file in found.items()
+        if isinstance(file.values, dict)
+    }
+    counts = Counter(name for values in files.values() for name in values)
+    return {
+        name if counts[name] == 1 else f"{path}:{name}": value
+        for path, values in files.items()
+        for name, value in values.items()
+    }
+
+
+def exp_save(name: str | None = None, force: bool = False, include_untracked: Targets | None = None) -> str:
+    """Makes an experiment of the workspace as it is; returns its name.
+
+    Args:
+        force: replace an experiment of this name.
+        include_untracked: paths that belong to it although Git does not track them.
+    """
+    from kist.repo.exp_run import save_experiment
+
+    with _here(None) as repository:
+        untracked = _listed(include_untracked or ())
+        return save_experiment(repository, (), name=name, force=force, untracked=untracked).name
 
 
 def repro(
@@ -231,7 +355,8 @@ def _moved(verb: str, result: Any) -> int:
         path, oid, cause = result.failed[0]
         more = f", and {len(result.failed) - 1} more" if len(result.failed) > 1 else ""
         raise TransferFailedError(
-            f"cannot {verb} '{path}': object '{oid}' is {cause}{more}", hint=shell_line("kist", verb, path)
+            f"cannot {verb} '{path}': object '{oid}' is {cause}{more}",
+            hint="run `kist fsck -c` to see what the remote lacks",
         )
     return int(result.moved)
 
@@ -260,6 +385,7 @@ def _here(repo: str | None) -> Iterator[Repository]:
 def _opened(
     repo: str | None,
     *,
+    rev: str | None = None,
     remote: str | None = None,
     config: Config = None,
     remote_config: Mapping[str, Any] | None = None,
@@ -277,6 +403,7 @@ def _opened(
         user_config=config_paths(os.environ, None),
         progress=SilentProgress(),
         environ=os.environ,
+        rev=rev,
     )
     if isinstance(config, str):
         with builtins.open(config, "rb") as stream:
@@ -303,9 +430,10 @@ def _reader(
     from kist.repo.listing import path_inside
     from kist.repo.reading import Reader
 
-    with _opened(repo, remote=remote, config=config, remote_config=remote_config) as repository:
-        inside = path_inside(repository.root, path, cwd=repository.root, is_rev=rev is not None)
-        yield Reader(repository, rev=rev, remote=remote), inside
+    with _opened(repo, rev=rev, remote=remote, config=config, remote_config=remote_config) as repository:
+        is_rev = rev is not None or repository.commit is not None
+        inside = path_inside(repository.root, path, cwd=os.getcwd(), is_rev=is_rev)
+        yield Reader(repository, rev=repository.commit or rev, remote=remote), inside
 
 
 def _config_bytes(config: Mapping[str, Any]) -> bytes:

@@ -195,13 +195,6 @@ def with_items(arena: Arena) -> None:
     arena.write("data/other.txt", b"other\n")
 
 
-def with_committed_pipeline(arena: Arena) -> None:
-    with_pipeline(arena)
-    arena.must("repro", "-q")
-    arena.git("add", "-A")
-    arena.git("commit", "-q", "-m", "a pipeline")
-
-
 def with_frozen_stage(arena: Arena) -> None:
     with_stage(arena)
     arena.must("freeze", "make")
@@ -266,7 +259,6 @@ CASES = [
         linked(with_changed_pipeline, "symlink"),
         ONE | {"model.bin": TWO["model.bin"]},
     ),
-    Case("reproduce", ("reproduce", "--force", "HEAD"), with_committed_pipeline, ONE),
     Case("repro of remembered runs", ("repro",), linked(with_remembered_runs, "hardlink"), ONE),
     Case("repro item by item", ("repro", "each"), with_items, ONE | NEW, leaves=MANIFEST),
     Case("stage", ("stage", "add", "-n", "new", "-o", "new.txt", "echo"), with_stage, ONE, repeatable=False),

@@ -25,6 +25,7 @@ LOOKS: list[tuple[str, ...]] = [
     ("list", ".", "data", "--remote", "store"),
     ("list-url", "."),
     ("log", "data"),
+    ("report",),
     ("metrics", "show", "-A"),
     ("params", "diff"),
     ("root",),

@@ -68,6 +68,9 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
             Command("freeze", "Keep stages from running again."),
             Command("unfreeze", "Let frozen stages run again."),
             Command("reproduce", "Make a revision again in a clean folder, and compare what comes out."),
+            Command(
+                "report", "Say in Markdown what a change did, and post it as a comment.", domain_exit_code=255
+            ),
         ),
     ),
     (

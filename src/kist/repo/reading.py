@@ -10,13 +10,14 @@ import io
 import os
 import posixpath
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from kist.base.shell import shell_line
 from kist.errors import InputError, MissingError
 from kist.formats.records import MD5, Digest
 from kist.remotes.local import FolderRemote
+from kist.repo.collect import PIPELINE_FILE
 from kist.repo.listing import CommitFiles, PathMissingError, View
 from kist.repo.settings import NoRemoteError
 from kist.repo.transfers import is_packed, open_remote
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from kist.remotes.base import Remote
     from kist.remotes.storage import Storage
     from kist.repo.collect import Out
+    from kist.repo.declared import Declared
     from kist.repo.repository import Repository
+    from kist.repo.views import View as Version
     from kist.transfer.engine import Engine
 
 _RANGE_BYTES = 8 << 20
@@ -51,6 +54,12 @@ class DataMissingError(MissingError, FileNotFoundError):
     """Tracked data is in no place that was asked: not on disk, in the cache, in the remote."""
 
     code = "data-missing"
+
+
+class StageMissingError(MissingError):
+    """No stage has the name that was asked for."""
+
+    code = "stage-missing"
 
 
 class NotTrackedError(InputError):
@@ -229,6 +238,41 @@ class Reader:
                     hint="run `kist push` where the data is sound",
                 )
             return open(passing.path(oid), "rb") if oid in got.copied else None
+
+
+def named_params(view: Version, names: Collection[str]) -> list[Declared]:
+    """Returns what the stages of these names, or addresses (`dir/dvc.yaml:name`), say of parameters.
+
+    Raises: StageMissingError, FormatError.
+    """
+    from kist.formats.dvcyaml import parse_dvcyaml
+    from kist.pipeline.resolve import resolve
+    from kist.repo.declared import Declared
+
+    found = []
+    seen: set[str] = set()
+    for path in view.metafiles():
+        if posixpath.basename(path) != PIPELINE_FILE:
+            continue
+        folder = posixpath.dirname(path)
+
+        def read(name: str, folder: str = folder) -> bytes | None:
+            return view.read_file(posixpath.normpath(posixpath.join(folder, name)))
+
+        pipeline = parse_dvcyaml(view.read_file(path) or b"", name=path)
+        for stage in resolve(pipeline, directory=folder, read=read, options=view.option_style()):
+            mine = {f"{path}:{stage.name}", *([stage.name] if not folder else [])} & set(names)
+            if mine:
+                seen |= mine
+                pairs = tuple((stage.rooted(file), keys or ()) for file, keys in stage.params.items())
+                found.append(Declared(path, params=pairs))
+    missing = set(names) - seen
+    if missing:
+        raise StageMissingError(
+            f"cannot find stage '{min(missing)}': no dvc.yaml has it",
+            hint=shell_line("kist", "stage", "list"),
+        )
+    return found
 
 
 class CheckedStream(io.RawIOBase):

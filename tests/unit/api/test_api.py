@@ -50,9 +50,13 @@ def test_files_are_read_from_disk_git_and_the_cache(here: Project) -> None:
         assert list(stream) == ["a,b\n"]
 
 
-def test_paths_begin_at_the_root_wherever_one_is(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_begin_here_but_with_a_revision_at_the_root(
+    here: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(here.path("sub"))
-    assert api.read("sub/table.csv") == "a,b\n"
+    assert api.read("table.csv") == "a,b\n"
+    assert api.read("../model.bin") == "model\n"
+    assert api.read("sub/table.csv", rev="HEAD") == "a,b\n"
     assert api.read(here.path("model.bin")) == "model\n"
 
 
@@ -64,6 +68,31 @@ def test_another_repository_is_read_by_its_path(project: Project, monkeypatch: p
     project.git("tag", "v1")
     assert api.all_tags(project.root) == ["v1"]
     assert api.all_commits(project.root) == [project.git("rev-parse", "HEAD").strip()]
+
+
+def test_a_repository_at_an_address_is_read(
+    here: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    here.kist("remote", "add", "-d", "store", str(tmp_path / "remote"))
+    here.kist("push")
+    here.commit()
+    here.git("tag", "v1")
+    here.write({"params.yaml": "lr: 1\n", "dvc.yaml": "params: [params.yaml]\n"})
+    here.commit()
+    url = f"file://{here.root}"
+    monkeypatch.chdir(tmp_path)
+    assert api.read("model.bin", repo=url) == "model\n"
+    assert api.read("data/deep/three.txt", repo=url, rev="v1") == "three\n"
+    assert api.get_url("model.bin", repo=url).startswith(str(tmp_path / "remote"))
+    assert api.params_show(repo=url) == {"lr": 1}
+    assert api.params_show(repo=url, rev="v1") == {}
+
+
+def test_an_experiment_is_saved(here: Project) -> None:
+    here.write({"code.py": "print(1)\n"})
+    assert api.exp_save("mine") == "mine"
+    assert "refs/exps/" in here.git("for-each-ref")
 
 
 def test_an_encoding_is_heeded_and_modes_for_writing_are_refused(here: Project) -> None:
