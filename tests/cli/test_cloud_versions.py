@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -231,6 +232,25 @@ def test_a_second_remote_takes_over_and_nothing_is_lost(world: World) -> None:
     clone = world.clone("two")
     clone.kist("pull", "-r", "other")
     assert contents(clone) == DATA
+
+
+def test_versions_without_a_remotes_name_are_read(world: World) -> None:
+    """As `dvc update` of a directory writes them."""
+    project = world.project
+    project.kist("push")
+    text = re.sub(
+        r"    cloud:\n      cloud:\n        etag: (.*)\n        version_id: (.*)\n",
+        r"    version_id: \2\n    etag: \1\n",
+        project.read("data.dvc"),
+    )
+    assert text.count("\n    version_id: v0\n") == 3 and "cloud" not in text
+    project.write({"data.dvc": text})
+    project.commit()
+    clone = world.clone("two")
+    clone.kist("pull")
+    assert contents(clone) == DATA
+    assert clone.kist("push").out.startswith("Everything is up to date.")
+    assert clone.read("data.dvc").count("      cloud:") == 3
 
 
 def test_a_part_of_a_directory_is_pushed_and_fetched(world: World) -> None:

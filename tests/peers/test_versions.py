@@ -14,7 +14,7 @@ from tests.peers.test_interop import Kind, Worker, write
 
 from kist.remotes.storage import Place, Storage
 from kist.remotes.table import open_storage
-from kist.testing.storage_contract import StorageContract, body_of
+from kist.testing.storage_contract import body_of
 
 pytestmark = [pytest.mark.timeout(300)]
 
@@ -127,7 +127,11 @@ def test_each_pulls_what_the_other_pushed(name: str, request: pytest.FixtureRequ
     # What DVC adds and pushes on top is pulled here, and a push here has nothing to do.
     write(pair.second / "data/new", b"from DVC")
     write(pair.second / "single", b"changed")
+    (pair.second / "data/new").chmod(0o755)
+    shutil.copytree(pair.second, tmp_path / "by-kist")
+    pair.two.kist("add", "-q", "data", "single", cwd=tmp_path / "by-kist")
     pair.two.dvc("add", "-q", "data", "single", cwd=pair.second)
+    assert metafiles(tmp_path / "by-kist") == metafiles(pair.second)
     pair.two.dvc("push", "-q", cwd=pair.second)
     pair.commit(pair.second)
     pair.one.run("git", "pull", "-q", str(pair.second), "main", cwd=pair.first)
@@ -157,19 +161,6 @@ def test_a_bucket_without_versions_is_refused(
         pair.one.kist("push", cwd=pair.first)
     assert "cloud" not in metafiles(pair.first)["single.dvc"]
     assert list(opened(kind, f"{name}://plain").list("")) == []
-
-
-class TestSeaweedVersions(StorageContract):
-    """What has to do with versions; the rest is tried in a bucket without them."""
-
-    keeps_versions = True
-
-    @pytest.fixture
-    def storage(self, s3: Kind, tmp_path: Path) -> Storage:
-        """Returns an empty storage."""
-        storage = opened(s3, f"s3://data/contract/{tmp_path.name}")
-        storage.abilities = storage.abilities._replace(page=50)
-        return storage
 
 
 @pytest.mark.parametrize("name", ["s3", "gs"])

@@ -410,7 +410,7 @@ def _out(file: str, address: str, wdir: str, output: Output, is_import: bool, pl
             f"cannot use '{file}': its output '{written}' lies inside of '.git' or '.dvc'",
             hint=f"correct the path in '{file}'",
         )
-    if output.files or output.cloud:
+    if output.files or output.cloud or output.version_id:
         from kist.repo.placing import noted  # few repositories have such outputs
 
         output = noted(file, path, output, placements)

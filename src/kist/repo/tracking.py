@@ -399,7 +399,7 @@ def updated_output(repository: Repository, output: Output, tracked: Tracked) -> 
     if output.files and tracked.digest.is_dir:
         from kist.repo.placing import relisted  # few repositories have such outputs
 
-        found = relisted(repository, output, tracked.digest)
+        found = relisted(repository, output, tracked.digest, tracked.path)
         if found is not None:
             return found
     return output._replace(

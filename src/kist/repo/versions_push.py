@@ -18,7 +18,7 @@ from kist.remotes.storage import Item
 from kist.repo.collect import Stage, WorkspaceSource, read_stages
 from kist.repo.lockfiles import LockFiles
 from kist.repo.metafiles import Changes
-from kist.repo.placing import version_in
+from kist.repo.placing import version_in, version_of
 from kist.repo.targets import Selected
 from kist.store.loose import LooseStore, ObjectCorruptError, ObjectMissingError
 from kist.transfer.plan import Outcome, part
@@ -95,7 +95,7 @@ def _jobs(
         if oid == EMPTY_DIR:
             continue
         if not output.digest.is_dir:
-            version = version_in(output.cloud, remote)
+            version = version_of(output, remote)
             files = [File(item.out.path, oid, _size(store, oid), version)]
             jobs[item.stage.address, item.out.path] = _Job(item, None, files)
             continue
@@ -104,7 +104,7 @@ def _jobs(
         except (ObjectMissingError, ObjectCorruptError, FormatError) as error:
             failed.append((item.path, oid, "missing" if isinstance(error, ObjectMissingError) else "corrupt"))
             continue
-        known = {entry.relpath: version_in(entry.cloud, remote) for entry in output.files or ()}
+        known = {entry.relpath: version_of(entry, remote) for entry in output.files or ()}
         meant = part(tree, item.inner) if item.inner else tree
         files = [
             File(f"{item.out.path}/{relpath}", one, _size(store, one), known.get(relpath))
@@ -204,7 +204,7 @@ class VersionWriter:
     def _entry(self, entry: FileEntry, item: Item | None) -> FileEntry:
         if item is None or version_in(entry.cloud, self._remote) == item.version:
             return entry
-        return entry._replace(cloud={self._remote: figures(item)})
+        return entry._replace(cloud={self._remote: figures(item)}, version_id=None)
 
     def write(self) -> None:
         """Writes the metafiles, durable when this returns."""

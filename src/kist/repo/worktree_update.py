@@ -15,7 +15,7 @@ from kist.remotes.storage import Item
 from kist.repo.checkout import CheckoutOptions, CheckoutResult, checkout_items
 from kist.repo.data import algorithm_of, is_as_recorded, look_at
 from kist.repo.metafiles import Changes
-from kist.repo.placing import version_in
+from kist.repo.placing import version_of
 from kist.repo.targets import Selected, select
 from kist.repo.transfers import has_versions, open_versioned
 from kist.repo.versions_push import VersionWriter, figures
@@ -179,10 +179,8 @@ def _known(item: Selected, remote: str) -> dict[str, tuple[str | None, FileEntry
         return {}
     if not output.digest.is_dir:
         entry = FileEntry("", output.digest, output.size, output.isexec, None, output.cloud)
-        return {path: (version_in(output.cloud, remote), entry)}
-    return {
-        f"{path}/{entry.relpath}": (version_in(entry.cloud, remote), entry) for entry in output.files or ()
-    }
+        return {path: (version_of(output, remote), entry)}
+    return {f"{path}/{entry.relpath}": (version_of(entry, remote), entry) for entry in output.files or ()}
 
 
 def _output(

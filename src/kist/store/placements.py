@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+ANY_REMOTE = ""
+"""Stands for a remote whose name a metafile does not tell."""
+
 
 class Placement(NamedTuple):
     """One version of one file at a service.
@@ -51,11 +54,12 @@ class Placements:
 
     def of(self, remote: str, algorithm: str, oid: str) -> list[Placement]:
         """Returns where a remote has an object, the place that was met first before others."""
-        return list(self._places.get((remote, algorithm, oid), ()))
+        found = dict(self._places.get((remote, algorithm, oid), {}))
+        return list(found | self._places.get((ANY_REMOTE, algorithm, oid), {}))
 
     def has_whole(self, remote: str, algorithm: str, manifest: str) -> bool:
         """Says whether some metafile names versions of all files of a directory."""
-        return (remote, algorithm, manifest) in self._whole
+        return any((name, algorithm, manifest) in self._whole for name in (remote, ANY_REMOTE))
 
 
 NO_PLACEMENTS = Placements()
