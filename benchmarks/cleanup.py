@@ -90,7 +90,7 @@ def verification(context: Context, *, objects: int) -> list[Check]:
     for number in range(context.rounds):
         for name in sorted(ways, reverse=bool(number % 2)):
             argv, cwd, says = ways[name]
-            settle()
+            settle(box)
             result = measure(argv, cwd=cwd, env=box.env, terminal=context.terminal)
             if says not in result.output:
                 raise CommandFailed(f"{name} did not say {says!r}: {result.output[-400:]}")
@@ -124,7 +124,7 @@ def _measured(
             folder = f"{name}-{number}-{run.kind}-{run.words[0]}"
             box = Sandbox(program, os.path.join(context.workdir, folder))
             make(box)
-            settle()
+            settle(box)
             # The first run of either tool in a repository also fills its records.
             result = measure(
                 [*program.argv, *run.words], cwd=box.repo, env=box.env, terminal=context.terminal

@@ -69,5 +69,5 @@ def _save(context: Context, box: Sandbox, way: str) -> list[Measurement]:
             ["git", "add", "data.dvc", ".gitignore"],
             ["git", "commit", "-m", "data"],
         ]
-    settle()
+    settle(box)
     return [measure(step, cwd=box.repo, env=box.env, terminal=context.terminal) for step in steps]

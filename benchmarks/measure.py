@@ -13,8 +13,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-SAMPLE_INTERVAL_S = 0.03
-FIRST_INTERVAL_S = 0.005
+SHORTEST_INTERVAL_S = 0.005
+LONGEST_INTERVAL_S = 0.1
+INTERVAL_SHARE = 20
+"""Memory is looked at whenever such a part of the time so far has passed: a long command is not held up by it."""
 
 
 class Measurement(NamedTuple):
@@ -134,16 +136,14 @@ def measure(
         reader.start()
     peak = 0
     if sample_memory:
-        interval = FIRST_INTERVAL_S
         tree = ProcessTree(process.pid)
         while True:
             finished, status, usage = os.wait4(process.pid, os.WNOHANG)
             if finished:
                 break
             peak = max(peak, tree.memory())
-            time.sleep(interval)
-            if time.perf_counter() - started > 0.5:
-                interval = SAMPLE_INTERVAL_S
+            pause = (time.perf_counter() - started) / INTERVAL_SHARE
+            time.sleep(min(LONGEST_INTERVAL_S, max(SHORTEST_INTERVAL_S, pause)))
     else:
         _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - started

@@ -54,7 +54,7 @@ class Context(NamedTuple):
 
 
 def _timed(context: Context, box: Sandbox, argv: Sequence[str], cwd: str) -> Measurement:
-    settle()
+    settle(box)
     return measure(argv, cwd=cwd, env=box.env, terminal=context.terminal)
 
 

@@ -91,7 +91,7 @@ def _prepared(
 
 
 def _timed(context: Context, box: Sandbox, *words: str) -> Measurement:
-    settle()
+    settle(box)
     return measure([*box.program.argv, *words], cwd=box.repo, env=box.env, terminal=context.terminal)
 
 

@@ -36,6 +36,7 @@ class Row(NamedTuple):
         finish: what to do after it.
         needs: rows that must have run before, measured or not.
         says: what both tools must print, the proof that the command did what the row is about.
+        reads_remote: the command reads the storage folder's data.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Row(NamedTuple):
     finish: Callable[[Sandbox, Setting], None] | None = None
     needs: tuple[str, ...] = ()
     says: str = ""
+    reads_remote: bool = False
 
 
 def _edited(setting: Setting) -> int:
@@ -222,7 +224,9 @@ ROWS = (
     Row("push", "push to a folder", 5, _push, needs=("add",), says="pushed"),
     Row("push_again", "push again", 20, _push_again, needs=("push",), says="up to date"),
     Row("status_cloud", "status -c", 18, _status_cloud, needs=("push",), says="in sync"),
-    Row("pull", "fetch + checkout into a clone (pull)", 5, _pull, needs=("push",), says="added"),
+    Row(
+        "pull", "fetch + checkout into a clone (pull)", 5, _pull, None, ("push",), "added", reads_remote=True
+    ),
     Row("checkout_empty", "checkout, empty workspace", 5, _checkout_empty, needs=("add",), says="data"),
     Row("checkout_noop", "checkout, nothing to do", 10, _checkout_noop, needs=("add",)),
     Row("edited_status", "1 % edited: status", 8, _edited_status, needs=("add",), says="modified"),

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import kist
+
 BARE = "bare"
 DVC = "dvc"
 KIST = "kist"
@@ -24,6 +26,14 @@ class Program(NamedTuple):
 
     kind: str
     argv: tuple[str, ...]
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Returns the folders of its code, those of Python's standard library left out."""
+        if self.kind == BARE:
+            return ()
+        folders = (os.path.join(os.path.dirname(os.path.dirname(self.argv[0])), "lib"),)
+        return (*folders, os.path.dirname(kist.__file__)) if self.kind == KIST else folders
 
 
 def bare_program() -> Program:

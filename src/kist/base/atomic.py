@@ -11,7 +11,7 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 TEMP_PREFIX = ".kist-"
 TEMP_SUFFIX = ".tmp"
@@ -239,3 +239,33 @@ def sync_file_system(path: str) -> bool:
         raise OSError(number, os.strerror(number), path)
     finally:
         os.close(descriptor)
+
+
+class Beside:
+    """A call that waits for the system, such as a flush, in a thread of its own; others must not touch what it does.
+
+    Holds: after `wait` it has ended, and what it met was raised.
+    """
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        import threading  # only where many files were written
+
+        self._error: OSError | None = None
+        self._call = call
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._call()
+        except OSError as error:
+            self._error = error
+
+    def wait(self) -> None:
+        """Waits for the end.
+
+        Raises: OSError: as the call did.
+        """
+        self._thread.join()
+        if self._error is not None:
+            raise self._error

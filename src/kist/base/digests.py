@@ -5,6 +5,7 @@ Not here: where digests are kept. Source: docs/spec/store.md; DVC 2.58 and 3.67.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -57,6 +58,27 @@ def read_md5(
         os.close(descriptor)
 
 
+class QuickFolder:
+    """A folder whose small files are hashed quickly, by name; a context manager."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor = -1
+
+    def __enter__(self) -> QuickFolder:
+        with contextlib.suppress(OSError):  # whoever reads a file in it says what is wrong
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def md5(self, name: str, size: int) -> bytes | None:
+        """Returns what `quick_md5` does."""
+        return quick_md5(self._descriptor, name, size) if self._descriptor >= 0 else None
+
+
 def quick_md5(folder: int, name: str, size: int) -> bytes | None:
     """Returns the md5 digest of a file that was just seen to be a regular one; None where it cannot be had so quickly.
 
@@ -75,13 +97,13 @@ def quick_md5(folder: int, name: str, size: int) -> bytes | None:
     return hashlib.md5(data, usedforsecurity=False).digest() if len(data) == size else None
 
 
-def read_block(descriptor: int, path: str) -> bytes:
+def read_block(descriptor: int, path: str, size: int | None = None) -> bytes:
     """Returns the next bytes of an open file, b"" at its end.
 
     Raises: OSError: naming `path`, which the system does not.
     """
     try:
-        return os.read(descriptor, BLOCK_SIZE)
+        return os.read(descriptor, size or BLOCK_SIZE)
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from error
 
@@ -91,11 +113,17 @@ def open_regular(path: str) -> int:
 
     Raises: OSError: EINVAL when it is no regular file.
     """
+    return open_sized(path)[0]
+
+
+def open_sized(path: str) -> tuple[int, int]:
+    """Returns what `open_regular` does, and the file's size in bytes."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_NOCTTY", 0))
-    if os.fstat(descriptor).st_mode & 0o170000 != 0o100000:
+    status = os.fstat(descriptor)
+    if status.st_mode & 0o170000 != 0o100000:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", path)
-    return descriptor
+    return descriptor, status.st_size
 
 
 def read_legacy_md5(path: str) -> tuple[bytes, bytes]:

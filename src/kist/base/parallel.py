@@ -86,7 +86,7 @@ class Workers:
             for _ in range(count):
                 self._children.append(_start(handler, self._children))
         except BaseException:
-            self._kill()
+            self.kill()
             raise
         finally:
             gc.unfreeze()
@@ -98,7 +98,7 @@ class Workers:
         if kind is None:
             self.close()
         else:
-            self._kill()
+            self.kill()
 
     def map(
         self,
@@ -176,7 +176,8 @@ class Workers:
             _wait(child.pid)
         self._children = []
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """Ends the workers, whatever they are at."""
         for child in self._children:
             os.kill(child.pid, signal.SIGTERM)
         self.close()

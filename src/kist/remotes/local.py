@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SHARE = 8_000
 """Objects of a remote whose stat is looked at in one push."""
+_SMALL_SHARE = 8
+"""For less than such a part of a folder, records are put in one by one; else all are sorted again."""
 
 
 class RemoteFolderMissingError(MissingError):
@@ -197,7 +199,8 @@ class FolderRemote:
         rows = []
         for prefix, records in sent.items():
             row = self._index.folder(space, prefix)
-            if row is None or any(name.endswith(".dir") for name in records):
+            is_small = row is not None and len(records) * _SMALL_SHARE < len(row.digests) // DIGEST_SIZE
+            if row is None or not is_small or any(name.endswith(".dir") for name in records):
                 known = _records(row) if row is not None else {}
                 rows.append((prefix, _pack(prefix, {**known, **records})))
             else:

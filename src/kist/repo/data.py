@@ -5,11 +5,13 @@ Not here: comparing it with anything. Used by add, commit, status, checkout.
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from kist.base import parallel
 from kist.base.digests import read_legacy_md5
 from kist.errors import FormatError, InputError
 from kist.formats.manifest import Tree, parse_manifest, tree_of
@@ -35,6 +37,10 @@ class SymlinkedFolderError(InputError):
     """A folder on the way to tracked data is a symbolic link that leaves the repository (rule R14)."""
 
     code = "symlinked-folder"
+
+
+_LOOKS_AT_LEAST = 5_000
+"""For fewer files no process is worth its start."""
 
 
 class Look(NamedTuple):
@@ -91,13 +97,24 @@ def look_at(repository: Repository, paths: Sequence[tuple[str, str]], *, read: b
             rows = {(item.index_path(path)): row for item in done for path, row in item.folders.items()}
             store = repository.store_for(algorithm)
             records = [_record(rows[key], at) for key, at in unread]
-            repository.trust(store).add([item for item in records if _is_object(store, item)])
+            repository.trust(store).add(_objects_themselves(store, records, workers=repository.workers))
     return looks
 
 
-def _is_object(store: LooseStore, record: bytes) -> bool:
-    """Says whether a file that was read is its object itself, read-only; an unfinished link is not to be trusted."""
-    return store.look(record[:16].hex()) == (record[16:], True)
+def _objects_themselves(store: LooseStore, records: Sequence[bytes], *, workers: int) -> list[bytes]:
+    """Returns the records of those files that are their objects themselves, read-only.
+
+    An unfinished link is writable, and not to be trusted.
+    """
+
+    def handle(request: tuple[int, int], _emit: parallel.Emit) -> bytes:
+        part = records[slice(*request)]
+        return bytes([store.look(record[:16].hex()) == (record[16:], True) for record in part])
+
+    step = max(_LOOKS_AT_LEAST, len(records) // (4 * workers) + 1)
+    requests = [(at, at + step) for at in range(0, len(records), step)]
+    answers = b"".join(parallel.run_requests(handle, requests, workers=workers))
+    return list(itertools.compress(records, answers))
 
 
 def _unread_places(snapshot: Snapshot) -> list[tuple[str, int]]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from kist.base import atomic
 from kist.base.shell import shell_line
 from kist.errors import ConfigError, InputError
-from kist.remotes.base import Remote
 from kist.repo import projects
 from kist.repo.merging import refuse_unfinished
 from kist.repo.named import Scope
@@ -24,7 +23,9 @@ from kist.store import gone
 from kist.store.loose import remove_staging
 
 if TYPE_CHECKING:
+    from kist.remotes.base import Remote
     from kist.repo.repository import Repository
+    from kist.transfer.packed import PackedRemote
 
 
 class NoScopeError(InputError):
@@ -129,6 +130,14 @@ def collect_garbage(
         return plan
 
 
+def _packed(remote: Remote | None) -> PackedRemote | None:
+    if remote is None:
+        return None
+    from kist.repo.transfers import is_packed  # most clean-ups are of the cache alone
+
+    return remote if is_packed(remote) else None
+
+
 def _open_remote(repository: Repository, name: str | None) -> Remote:
     from kist.repo.settings import NoRemoteError, UnknownRemoteError  # most clean-ups are of the cache alone
     from kist.repo.transfers import open_remote
@@ -222,8 +231,6 @@ def _in_both(shown: Plan, now: Plan) -> Plan:
 
 
 def _remove(repository: Repository, plan: Plan, options: GcOptions) -> None:
-    from kist.repo.transfers import is_packed  # most clean-ups are of the cache alone
-
     noted = list_of_gone(repository)
     places = {
         item.place.name: [leftover.oid for objects in item.objects.values() for leftover in objects]
@@ -236,16 +243,16 @@ def _remove(repository: Repository, plan: Plan, options: GcOptions) -> None:
     for item in plan.places:
         phase = "Cleaning up" if item.place.remote is None else f"Cleaning up {item.place.name}"
         remote = item.place.remote
-        if remote is not None and is_packed(remote):
+        if (packed := _packed(remote)) is not None:
             # All at once: what is rewritten is rewritten once, and packs that nothing names go, too.
             drop = {
                 algorithm: {leftover.oid for leftover in objects}
                 for algorithm, objects in item.objects.items()
             }
-            done = remote.clean(drop, repack=options.repack, progress=repository.progress, phase=phase)
+            done = packed.clean(drop, repack=options.repack, progress=repository.progress, phase=phase)
             if done.packs_removed or done.packs_written:
                 repository.notes.append(
-                    f"'{remote.name}': {done.packs_removed} packs ({done.bytes_removed} bytes) removed, "
+                    f"'{packed.name}': {done.packs_removed} packs ({done.bytes_removed} bytes) removed, "
                     f"{done.packs_written} ({done.bytes_written} bytes) written"
                 )
             continue

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base import atomic
-from kist.compare.merge import Choose, Clash
 from kist.errors import FormatError, InputError, KistError
 from kist.formats.metafile import parse_metafile
 from kist.formats.records import Digest
 from kist.repo.collect import LOCK_FILE, OLD_FILE
 
 if TYPE_CHECKING:
+    from kist.compare.merge import Choose, Clash
     from kist.compare.merge_metafile import Merged
     from kist.git.process import GitProgram
     from kist.repo.repository import Repository

@@ -17,7 +17,6 @@ from kist.base.progress import Progress
 from kist.errors import FormatError, KistError
 from kist.formats.manifest import member_oids
 from kist.formats.records import LEGACY_MD5, MD5
-from kist.remotes.base import Remote
 from kist.repo import projects
 from kist.repo.collect import WorkspaceSource
 from kist.repo.members import Versions, read_manifests, staging_path
@@ -33,6 +32,7 @@ from kist.store.links import SYMLINK
 from kist.store.loose import LooseStore
 
 if TYPE_CHECKING:
+    from kist.remotes.base import Remote
     from kist.repo.repository import Repository
 
 GRACE_S = 3600.0

@@ -176,10 +176,21 @@ def _run(
     asked = [
         ("check", *unit, columns[unit.first : unit.last], published[unit.first : unit.last]) for unit in units
     ]
-    checked = [item for answer in work("Checking", asked, 0) for item in answer]
     prefixes = {column[at : at + 1].hex() for column in columns for at in range(0, len(column), DIGEST_SIZE)}
-    if is_small or not atomic.sync_file_system(store.base):
-        store.sync_folders(prefixes)
+
+    def flush() -> None:
+        if is_small or not atomic.sync_file_system(store.base):
+            store.sync_folders(prefixes)
+
+    # The check usually finds nothing to take back, so the system need not wait for it.
+    flushing = None if is_small else atomic.Beside(flush)
+    try:
+        checked = [item for answer in work("Checking", asked, 0) for item in answer]
+    finally:
+        if flushing is not None:
+            flushing.wait()
+    if flushing is None or any(changed for _, _, changed in checked):
+        flush()
     return [
         Stored(column, stats, objects, tuple(changed))
         for column, (stats, objects, changed) in zip(columns, checked, strict=True)
@@ -269,20 +280,21 @@ class _Job:
             emit(0, part)
             size -= part  # of the file's size, which is added once it is read
 
-        for k, name in enumerate(batch.names.split("\0")):
-            path = f"{batch.folder}/{name}"
-            expected = unpack_stat(batch.stats[k * STAT_SIZE : (k + 1) * STAT_SIZE])[1]
-            if copies:
-                column += self._hash_and_copy(path, self._staged(at, k), report)
-            elif self.algorithm == MD5:
-                column += digests.read_md5(path, expected, report=report)[0]
-            else:
-                column += digests.read_legacy_md5(path)[0]
-            done += 1
-            size += expected
-            if size >= 4 << 20:
-                emit(done, size)
-                done = size = 0
+        with digests.QuickFolder(batch.folder) as folder:
+            for k, name in enumerate(batch.names.split("\0")):
+                path = f"{batch.folder}/{name}"
+                expected = unpack_stat(batch.stats[k * STAT_SIZE : (k + 1) * STAT_SIZE])[1]
+                if copies:
+                    column += self._hash_and_copy(path, self._staged(at, k), report)
+                elif self.algorithm == MD5:
+                    column += folder.md5(name, expected) or digests.read_md5(path, expected, report=report)[0]
+                else:
+                    column += digests.read_legacy_md5(path)[0]
+                done += 1
+                size += expected
+                if size >= 4 << 20:
+                    emit(done, size)
+                    done = size = 0
         emit(done, size)
         return bytes(column)
 

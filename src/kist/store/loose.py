@@ -67,7 +67,7 @@ class LooseStore(NamedTuple):
     @property
     def root(self) -> str:
         """The folder that holds the 256 prefix folders."""
-        return os.path.join(self.base, "files", "md5") if self.algorithm == MD5 else self.base
+        return f"{self.base}/files/md5" if self.algorithm == MD5 else self.base
 
     def path(self, oid: str) -> str:
         """Returns where an object is, or would be.

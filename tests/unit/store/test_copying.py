@@ -24,7 +24,7 @@ def workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Small data crosses every boundary, in this process or in two others."""
     monkeypatch.setattr(copying, "_FORK_FILES", 2)
     monkeypatch.setattr(copying, "_REQUEST_FILES", 2)
-    monkeypatch.setattr(copying, "_PUBLISH_EVERY", 5)
+    monkeypatch.setattr(copying, "_PART_FILES", 5)
     number: int = request.param
     return number
 
@@ -87,10 +87,10 @@ def test_a_failure_keeps_what_was_published_and_leaves_nothing_unfinished(
     oids = sorted(put(stores[0], b"object %d" % number) for number in range(9))
     real = copying._Job._copy
 
-    def fail_late(job: copying._Job, oid: str, emit: object) -> tuple[int, int]:
+    def fail_late(job: copying._Job, oid: str, staged: str, emit: object) -> tuple[int, int]:
         if oid == oids[7]:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(job, oid, lambda files, size: None)
+        return real(job, oid, staged, lambda size: None)
 
     monkeypatch.setattr(copying._Job, "_copy", fail_late)
     with pytest.raises(OSError, match="No space left"):
