@@ -234,6 +234,32 @@ def test_a_second_remote_takes_over_and_nothing_is_lost(world: World) -> None:
     assert contents(clone) == DATA
 
 
+def test_outputs_of_stages_are_listed_in_the_lock_and_stay_listed(world: World) -> None:
+    project = world.project
+    stage = "stages:\n  s:\n    cmd: mkdir o && cp single o/a && echo b > o/b\n    deps:\n    - single\n    outs:\n    - o\n"
+    project.write({"dvc.yaml": stage})
+    project.kist("repro")
+    project.kist("push")
+    text = project.read("dvc.lock")
+    assert "    - path: o\n      hash: md5\n      files:\n      - relpath: a\n" in text
+    assert text.count("version_id: v0") == 2
+    assert project.kist("status").out == "Data and pipelines are up to date.\n"
+    project.commit()
+    project.write({"single": "another"})
+    project.kist("add", "single")
+    project.kist("repro")
+    text = project.read("dvc.lock")
+    assert text.count("relpath") == 2 and text.count("version_id: v0") == 1
+    assert "3 files pushed" not in project.kist("push").out
+    project.commit()
+    clone = world.clone("two")
+    clone.kist("pull")
+    assert clone.files("o") == {"a": "another", "b": "b\n"}
+    clone.git("checkout", "--quiet", "HEAD~1")
+    clone.kist("pull")
+    assert clone.files("o") == {"a": "lone", "b": "b\n"}
+
+
 def test_versions_without_a_remotes_name_are_read(world: World) -> None:
     """As `dvc update` of a directory writes them."""
     project = world.project
@@ -266,7 +292,8 @@ def test_a_part_of_a_directory_is_pushed_and_fetched(world: World) -> None:
 
 
 def test_json_tells_each_file_and_the_metafiles(world: World) -> None:
-    lines = [json.loads(line) for line in world.project.kist("push", "--json").out.splitlines()]
+    words = ("push", "--json", "-j", "2", "--limit", "90M")
+    lines = [json.loads(line) for line in world.project.kist(*words).out.splitlines()]
     assert lines[-1]["pushed"] == 4 and lines[-1]["metafiles"] == ["data.dvc", "single.dvc"]
     assert {row["outcome"] for row in lines[:-1]} == {"sent"}
     assert sorted(path for row in lines[:-1] for path in row["paths"]) == sorted(DATA)
@@ -315,8 +342,8 @@ def test_a_merge_of_what_was_pushed_on_one_side_and_changed_on_the_other(world: 
     project = world.project
     project.kist("install")
     project.git("checkout", "--quiet", "-b", "other")
-    project.write({"data/a": "theirs"})
-    project.kist("add", "data")
+    project.write({"data/a": "theirs", "single": "theirs"})
+    project.kist("add", "data", "single")
     project.commit()
     project.git("checkout", "--quiet", "-")
     project.kist("checkout")
@@ -329,8 +356,9 @@ def test_a_merge_of_what_was_pushed_on_one_side_and_changed_on_the_other(world: 
     done = subprocess.run(words, cwd=project.root, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     project.kist("checkout")
-    assert contents(project) == {**DATA, "data/a": "theirs", "data/s/b": "ours"}
+    assert contents(project) == {**DATA, "data/a": "theirs", "data/s/b": "ours", "single": "theirs"}
     assert project.read("data.dvc").count("version_id") == 2
+    assert "cloud" not in project.read("single.dvc")
 
 
 def test_a_worktree_remote_gives_what_others_put_there(world: World) -> None:

@@ -61,19 +61,19 @@ class Pair:
         self.first.mkdir()
         self.one.run("git", "init", "-q", "-b", "main", cwd=self.first)
         self.one.kist("init", "-q", cwd=self.first)
-        self.add_remote("cloud", f"{kind.url}/{tmp_path.name}", option)
+        url = f"{kind.url}/{tmp_path.name}"
+        shared = [("url", url), (option, "true"), *[words for words in kind.options if len(words) == 2]]
+        section = "['remote \"cloud\"']\n"
+        config = "[core]\n    remote = cloud\n" + section
+        (self.first / ".dvc/config").write_text(config + "".join(f"    {k} = {v}\n" for k, v in shared))
+        secret = [words[1:] for words in kind.options if len(words) == 3]
+        if secret:
+            text = section + "".join(f"    {k} = {v}\n" for k, v in secret)
+            (self.first / ".dvc/config.local").write_text(text)
         for path, data in PEOPLE.items():
             write(self.first / path, data)
         self.one.kist("add", "-q", "data", "single", cwd=self.first)
         self.commit(self.first)
-
-    def add_remote(self, name: str, url: str, option: str) -> None:
-        """Adds a remote to the first repository."""
-        default = ["-d"] if name == "cloud" else []
-        self.one.kist("remote", "add", *default, name, url, cwd=self.first)
-        for words in [*self.kind.options, (option, "true")]:
-            local = ["--local"] if words[0] == "--local" else []
-            self.one.kist("remote", "modify", *local, name, *words[-2:], cwd=self.first)
 
     def commit(self, folder: Path) -> None:
         """Commits everything."""
