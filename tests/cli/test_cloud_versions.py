@@ -335,7 +335,36 @@ def test_gc_of_the_cache_knows_the_files_and_gc_of_the_remote_is_refused(world: 
     project.kist("gc", "-w", "-f")
     assert project.kist("status").out == "Data and pipelines are up to date.\n"
     answer = project.try_kist("gc", "-w", "-c", "-f")
-    assert answer.code and "keeps versions" in answer.err
+    assert answer.code == 251 and "keeps versions" in answer.err
+    project.write({"data/a": "not pushed"})
+    project.kist("add", "data")
+    project.kist("gc", "-w", "--not-in-remote", "-f")
+    kept = {hashlib.md5(text).hexdigest() for text in (b"not pushed",)}
+    assert kept <= project.objects().keys()
+    assert hashlib.md5(b"lone").hexdigest() not in project.objects()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("remote", "init", "--packed", "cloud"), ("remote", "convert", "--packed", "cloud")],
+)
+def test_it_cannot_be_packed(world: World, words: tuple[str, ...]) -> None:
+    answer = world.project.try_kist(*words)
+    assert answer.code and "keeps files by their names" in answer.err
+    assert "cloud" not in world.services or list(world.service.list("")) == []
+
+
+def test_copies_of_objects_have_no_place_there(world: World) -> None:
+    project = world.project
+    project.kist("remote", "add", "folder", str(world.folder / "objects"))
+    project.kist("push", "-r", "folder")
+    assert project.try_kist("remote", "copy", "folder", "cloud").code
+    assert project.try_kist("add", "--to-remote", "-o", "x", project.path("single")).code
+    assert not project.exists("x.dvc") and list(world.service.list("")) == []
+    project.kist("push")
+    assert "6 objects copied" not in project.kist("remote", "copy", "cloud", "folder").out
+    notes = project.kist("push", "--run-cache")
+    assert "there is no place for runs" in notes.out + notes.err
 
 
 def test_a_merge_of_what_was_pushed_on_one_side_and_changed_on_the_other(world: World) -> None:

@@ -129,6 +129,14 @@ def has_versions(remote: RemoteSettings) -> bool:
     return is_worktree or remote.boolean("version_aware", False)
 
 
+def refuse_versions(remote: RemoteSettings, what: str) -> None:
+    """Raises StorageRefusedError if a remote keeps files under their own names; `what`: what is done to others."""
+    if has_versions(remote):
+        from kist.transfer.versions import refused  # few remotes are of this kind
+
+        raise refused(remote.name, what)
+
+
 def open_versioned(
     repository: Repository, remote: RemoteSettings, *, jobs: int | None = None
 ) -> VersionedRemote:
