@@ -208,15 +208,16 @@ def test_mistakes_are_one_line_and_a_hint(empty: Project, words: list[str], code
 
 @pytest.mark.parametrize("option", ["version_aware", "worktree"])
 @pytest.mark.parametrize("command", [("push",), ("status", "-c")])
-def test_a_remote_that_keeps_versions_itself_is_refused(
+def test_a_service_without_versions_cannot_keep_files_by_their_names(
     project: Project, option: str, command: tuple[str, ...]
 ) -> None:
-    project.kist("remote", "add", "-d", "store", "s3://bucket/data")
+    project.kist("remote", "add", "-d", "store", "azure://container/data")
+    project.kist("remote", "modify", "store", "account_name", "birds")
     project.kist("remote", "modify", "store", option, "true")
     answer = project.try_kist(*command)
     assert answer.code != 0
     first, second = answer.err.splitlines()
-    assert first.startswith(f"error: cannot use remote 'store': '{option}' keeps data by its names")
+    assert first.startswith(f"error: cannot use remote 'store': '{option}' needs a service with versions")
     assert second == f"hint: kist remote modify --unset store {option}"
 
 

@@ -30,6 +30,10 @@ _WALK_LIMIT = 20_000
 """Differing items up to which two manifests are walked side by side; beyond, sets of all items are cheaper."""
 
 
+EMPTY_DIR = "d751713988987e9331980363e24189ce.dir"
+"""The manifest of a directory without files, `[]`."""
+
+
 class ManifestError(FormatError):
     """A manifest is not a list of `{"md5", "relpath"}`, or names a path that must not be written.
 

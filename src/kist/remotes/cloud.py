@@ -167,6 +167,41 @@ class CloudStorage(WithoutParts):
             if "bucket" in error.message:
                 raise
 
+    def head_version(self, key: str, version: str) -> Item | None:
+        """As of VersionedStorage."""
+        options: Any = {"version": version, "head": True}
+        try:
+            with self.translated("read", key):
+                found = obstore.get(self.store, self.path_of(key), options=options).meta
+        except StorageMissingError:
+            return None
+        return self._item(found)._replace(version=version)
+
+    def read_version(
+        self, key: str, version: str, *, first: int = 0, size: int | None = None
+    ) -> Iterator[bytes]:
+        """As of VersionedStorage."""
+        if size == 0:
+            return
+        options: dict[str, Any] = {"version": version}
+        if size is not None:
+            options["range"] = (first, first + size)
+        elif first:
+            options["range"] = {"offset": first}
+        with self.translated("read", key):
+            found = obstore.get(self.store, self.path_of(key), options=options)  # type: ignore[arg-type]
+            yield from self._blocks(key, found, found.meta["size"] - first if size is None else size)
+
+    def _blocks(self, key: str, found: Any, expected: int) -> Iterator[bytes]:
+        """Yields the body of an answer, which must have the promised length."""
+        have = 0
+        blocks = (found.bytes(),) if expected <= _WHOLE_BYTES else found.stream(min_chunk_size=_BLOCK_BYTES)
+        for block in blocks:
+            have += len(block)
+            yield bytes(block)
+        if have != expected:
+            raise StorageFailedError(f"cannot read '{key}': {have} bytes came of {expected}")
+
     def read(self, key: str, *, first: int = 0, size: int | None = None) -> Iterator[bytes]:
         """As of Storage."""
         with self.translated("read", key):
@@ -182,19 +217,7 @@ class CloudStorage(WithoutParts):
                 return
             options: Any = {"range": {"offset": first}} if first else None
             found = obstore.get(self.store, self.path_of(key), options=options)
-            expected = found.meta["size"] - first
-            if expected <= _WHOLE_BYTES:
-                data = bytes(found.bytes())
-                if len(data) != expected:
-                    raise StorageFailedError(f"cannot read '{key}': {len(data)} bytes came of {expected}")
-                yield data
-                return
-            have = 0
-            for block in found.stream(min_chunk_size=_BLOCK_BYTES):
-                have += len(block)
-                yield bytes(block)
-            if have != expected:
-                raise StorageFailedError(f"cannot read '{key}': {have} bytes came of {expected}")
+            yield from self._blocks(key, found, found.meta["size"] - first)
 
     def write(self, key: str, body: Body) -> Item:
         """As of Storage."""

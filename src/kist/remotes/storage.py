@@ -114,7 +114,8 @@ class Item(NamedTuple):
         tag: what changes whenever the content does (an ETag), or None.
         version: the version's id where the service keeps versions.
         modified_s: seconds since 1970, or None.
-        md5: of the content, in hex, where the service computed it itself; else None.
+        md5: of the whole, in hexadecimal, where the service tells it apart from the tag.
+        is_latest: False for a version that another one, or a deletion, has replaced.
     """
 
     key: str
@@ -123,6 +124,7 @@ class Item(NamedTuple):
     version: str | None = None
     modified_s: float | None = None
     md5: str | None = None
+    is_latest: bool = True
 
 
 class Abilities(NamedTuple):
@@ -144,6 +146,7 @@ class Abilities(NamedTuple):
             that it took the bytes.
         streams: how many requests to have in flight to begin with.
         most_streams: and at most.
+        versions: it can keep what was replaced or deleted, to be read by its version: a `VersionedStorage`.
     """
 
     lists: bool = True
@@ -160,6 +163,7 @@ class Abilities(NamedTuple):
     confirms: bool = False
     streams: int = 16
     most_streams: int = 64
+    versions: bool = False
 
 
 class Upload(NamedTuple):
@@ -256,6 +260,33 @@ class WithFolders(Protocol):
         """Puts a small file in the place of a folder; False, and nothing changed, where the folder holds a value.
 
         Empty folders in it are removed. A value that comes meanwhile is not lost.
+        """
+
+
+class VersionedStorage(Storage, Protocol):
+    """A storage with `abilities.versions`: what `write` and `finish` return has the version of exactly those bytes.
+
+    Attributes:
+        versions_hint: a command that makes the bucket keep versions.
+    """
+
+    versions_hint: str
+
+    def keeps_versions(self) -> bool | None:
+        """Says whether the bucket keeps versions; None where we may not ask."""
+
+    def versions(self, prefix: str) -> Iterator[Item]:
+        """Yields every version of everything below a prefix, in any order; what marks a deletion is left out."""
+
+    def head_version(self, key: str, version: str) -> Item | None:
+        """Returns what is known of one version, or None where it is not there."""
+
+    def read_version(
+        self, key: str, version: str, *, first: int = 0, size: int | None = None
+    ) -> Iterator[bytes]:
+        """Yields blocks of one version, as `read` does.
+
+        Raises: StorageMissingError: there is no such version.
         """
 
 

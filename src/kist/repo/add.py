@@ -162,7 +162,7 @@ def store_targets(
                 raise
             failure = error
             break
-        metafiles[work.metafile_path] = _updated(current, work.position, tracked)
+        metafiles[work.metafile_path] = _updated(repository, current, work.position, tracked)
         done.append(work)
     ignored = [_output_path(work) for work in done if work.metafile.outs[work.position].use_cache]
     replaced = [work.replaces for work in done if work.replaces]
@@ -380,9 +380,9 @@ def _refuse_collisions(repository: Repository, known: Mapping[str, Selected], wo
             )
 
 
-def _updated(metafile: Metafile, position: int, tracked: Tracked) -> Metafile:
+def _updated(repository: Repository, metafile: Metafile, position: int, tracked: Tracked) -> Metafile:
     outs = list(metafile.outs)
-    outs[position] = updated_output(outs[position], tracked)
+    outs[position] = updated_output(repository, outs[position], tracked)
     changed = metafile._replace(outs=tuple(outs))
     return with_checksum(changed) if changed.deps or changed.checksum else changed
 

@@ -20,7 +20,7 @@ from kist.remotes.storage import Storage
 from kist.repo.members import read_manifests, staging_path
 from kist.repo.naming import Id
 from kist.repo.remote_packed import GUARD_KEY, WITH_FOLDERS, take_place_of_loose, write_guard
-from kist.repo.transfers import open_loose, open_packed, open_storage_of
+from kist.repo.transfers import open_loose, open_packed, open_storage_of, refuse_versions
 from kist.store.copying import CopyOutcome
 from kist.store.loose import LooseStore, remove_staging
 from kist.transfer.packed import MARKER_KEY, check_can_be_packed, read_marker, write_marker
@@ -64,6 +64,7 @@ def convert(
     Holds: at every moment each object stands in one of the layouts, where Kist finds it.
     """
     remote, _ = repository.settings.choose_remote(name)
+    refuse_versions(remote, "store packs")
     storage = open_storage_of(repository, remote)
     try:
         check_can_be_packed(storage)

@@ -13,7 +13,7 @@ from kist.errors import InputError
 from kist.formats.pack import Marker
 from kist.remotes.storage import Body, Storage, WithFolders
 from kist.repo.introduction import KEY as README_KEY
-from kist.repo.transfers import open_storage_of
+from kist.repo.transfers import open_storage_of, refuse_versions
 from kist.transfer.packed import MARKER_KEY, check_can_be_packed, read_marker, write_marker
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def init_packed(repository: Repository, name: str | None) -> tuple[str, bool]:
     Holds: killed at any write, it can be done again.
     """
     remote, _ = repository.settings.choose_remote(name)
+    refuse_versions(remote, "store packs")
     storage = open_storage_of(repository, remote)
     try:
         check_can_be_packed(storage)

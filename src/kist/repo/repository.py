@@ -15,6 +15,7 @@ from kist.base.progress import Progress, SilentProgress
 from kist.errors import InputError, NotARepositoryError
 from kist.formats.records import LEGACY_MD5, MD5
 from kist.store.loose import LooseStore, sweep_staging
+from kist.store.placements import Placements
 from kist.store.presence import Presence
 from kist.store.statindex import StatIndex
 from kist.store.trust import Trust
@@ -87,6 +88,8 @@ class Repository:
         self.environ: Mapping[str, str] = environ or {}
         self.notes: list[str] = []
         """Lines to tell the person that are no errors."""
+        self.placements = Placements()
+        """What the metafiles that were read say of versions at services, and of directories file by file."""
         self.notices: dict[str, None] = {}
         """What old spellings in the metafiles of the workspace mean now, a line each, in the order they were met."""
         self.ask: Callable[[str], str] | None = None
@@ -196,12 +199,12 @@ class Repository:
     @property
     def cache(self) -> LooseStore:
         """The store of DVC 3's objects."""
-        return LooseStore(self.cache_dir, MD5, self.settings.shared_group)
+        return LooseStore(self.cache_dir, MD5, self.settings.shared_group, self.placements)
 
     @property
     def legacy_cache(self) -> LooseStore:
         """The store of older objects, in the same place."""
-        return LooseStore(self.cache_dir, LEGACY_MD5, self.settings.shared_group)
+        return LooseStore(self.cache_dir, LEGACY_MD5, self.settings.shared_group, self.placements)
 
     @property
     def cache_dir(self) -> str:

@@ -71,7 +71,7 @@ def stored_outputs(
             put_off=put_off,
         )
         for out, tracked in zip(outs, stored, strict=True):
-            found[out.path] = updated_output(out.output, tracked)
+            found[out.path] = updated_output(repository, out.output, tracked)
     return tuple(found[out.path] for out in stage.outs)
 
 

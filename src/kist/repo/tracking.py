@@ -418,10 +418,19 @@ def _tracked(repository: Repository, look: Look) -> tuple[Tracked, bytes | None]
     return Tracked(look.path, digest, snapshot.size_bytes(), None, look.is_executable), None
 
 
-def updated_output(output: Output, tracked: Tracked) -> Output:
-    """Returns an output's entry with new content; unchanged content leaves the entry as it is."""
+def updated_output(repository: Repository, output: Output, tracked: Tracked) -> Output:
+    """Returns an output's entry with new content; unchanged content leaves the entry as it is.
+
+    A directory that its entry lists file by file stays listed so, with the versions of what did not change.
+    """
     if output.digest == tracked.digest and output.files is None:
         return output._replace(isexec=tracked.is_executable)
+    if output.files and tracked.digest.is_dir:
+        from kist.repo.versioned_outputs import relisted  # few repositories have such outputs
+
+        found = relisted(repository, output, tracked.digest, tracked.path)
+        if found is not None:
+            return found
     return output._replace(
         digest=tracked.digest,
         size=tracked.size,
