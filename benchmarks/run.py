@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 # So that `python benchmarks/run.py` works as `python -m benchmarks.run` does.
@@ -22,10 +23,12 @@ from benchmarks import (
     cleanup,
     everyday_save,
     experiments_table,
+    logger,
     main_table,
     metrics_history,
     other_workloads,
     packed,
+    pipelines,
     results,
     rows,
     workload,
@@ -42,6 +45,8 @@ WORKLOADS = (
     "cleanup",
     "packed",
     "metrics",
+    "pipelines",
+    "logger",
     "experiments",
 )
 BYTES_PER_SMALL_FILE = 11_000
@@ -56,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         default=100_000,
         help="files of the main table; `save` has half of them, `gc` and `fsck` as many objects (%(default)s)",
     )
+    parser.add_argument("--stages", type=int, default=500, help="stages of the larger pipeline (%(default)s)")
     parser.add_argument(
         "--commits", type=int, default=500, help="commits that `gc -A` and `log` read (%(default)s)"
     )
@@ -161,16 +167,38 @@ def _write_markdown(path: str, text: str) -> None:
         stream.write(head + text)
 
 
-def _history_checks(
-    chosen: list[str], options: argparse.Namespace, context: other_workloads.Context
+def _other_checks(
+    options: argparse.Namespace, context: other_workloads.Context, chosen: Sequence[str]
 ) -> list[results.Check]:
+    """Returns what the chosen workloads beside the main table found."""
+    workdir = context.workdir
     checks: list[results.Check] = []
+    if "big" in chosen:
+        checks += other_workloads.big_files(context)
+    if "medium" in chosen:
+        checks += other_workloads.medium_files(context)
+    if "scale" in chosen:
+        _need_space(workdir, 4 * BYTES_PER_SMALL_FILE * options.scale_files)
+        checks += other_workloads.scale(context, options.scale_files)
+    if "startup" in chosen:
+        checks += other_workloads.startup(context)
+    if "everyday" in chosen:
+        checks += everyday_save.save(context, files=max(100, options.files // 2))
     if "cleanup" in chosen:
         checks += cleanup.history(context, commits=options.commits)
         checks += cleanup.removal(context, objects=options.files)
         checks += cleanup.verification(context, objects=options.files)
     if "metrics" in chosen:
         checks += metrics_history.history(context, commits=options.commits)
+    if "packed" in chosen:
+        _need_space(
+            workdir, 3 * BYTES_PER_SMALL_FILE * packed.FILES * (options.rounds + 1) + 6 * packed.LARGE_BYTES
+        )
+        checks += packed.packed(context)
+    if "pipelines" in chosen:
+        checks += pipelines.pipelines(context, stages=options.stages)
+    if "logger" in chosen:
+        checks += logger.logging(context)
     if "experiments" in chosen:
         checks += experiments_table.table(context, experiments=options.commits * 2 // 5)
         checks += experiments_table.first_screen(context, experiments=options.commits * 2)
@@ -191,23 +219,7 @@ def run(options: argparse.Namespace, command: list[str], workdir: str) -> int:
             samples = _with_baseline(samples, options.baseline)
     lines = results.table_lines(samples, paired=not options.baseline)
     context = other_workloads.Context(programs, workdir, options.rounds, not options.no_terminal)
-    if "big" in chosen:
-        checks += other_workloads.big_files(context)
-    if "medium" in chosen:
-        checks += other_workloads.medium_files(context)
-    if "scale" in chosen:
-        _need_space(workdir, 4 * BYTES_PER_SMALL_FILE * options.scale_files)
-        checks += other_workloads.scale(context, options.scale_files)
-    if "startup" in chosen:
-        checks += other_workloads.startup(context)
-    if "everyday" in chosen:
-        checks += everyday_save.save(context, files=max(100, options.files // 2))
-    checks += _history_checks(chosen, options, context)
-    if "packed" in chosen:
-        _need_space(
-            workdir, 3 * BYTES_PER_SMALL_FILE * packed.FILES * (options.rounds + 1) + 6 * packed.LARGE_BYTES
-        )
-        checks += packed.packed(context)
+    checks += _other_checks(options, context, chosen)
     text = ""
     if lines:
         text += results.render_table(lines)

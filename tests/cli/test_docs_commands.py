@@ -2,6 +2,7 @@
 
 In a `console` block a line `$ ...` is a command and the lines below it are of its output, in order; `...` stands for
 anything. A command may say `# ends with N`; otherwise it must end with 0. The blocks of a page are one session.
+A `python` block whose first line is `# NAME.py` is that file.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ TOP = Path(__file__).parents[2]
 PAGES = sorted([TOP / "README.md", *TOP.glob("docs/tutorial/*.md"), *TOP.glob("docs/howto/*.md")])
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`kist ([a-z][\w-]*)[^`]*`")
+_FILE = re.compile(r"# (\w+\.py)\n")
 _STATUS = re.compile(r"# ends with (\d+)$")
 _MARK = "\x1e"
 
@@ -44,6 +46,8 @@ def steps(page: Path) -> list[Step]:
     """Returns the commands of a page."""
     found: list[Step] = []
     for language, text in blocks(page):
+        if language == "python" and (name := _FILE.match(text)) is not None:
+            found.append(Step(f"cat > {name[1]} <<'END OF FILE'\n{text}END OF FILE", 0, ()))
         if language not in ("console", "sh"):
             continue
         for line in text.splitlines():

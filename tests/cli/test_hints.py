@@ -21,7 +21,7 @@ from kist.cli.run import command_parser
 from kist.errors import UsageError
 
 SOURCE = os.path.dirname(kist.__file__)
-PROGRAMS = {"kist", "git", "aws", "ls", "mkdir", "mv", "cp", "rm", "cd", "chmod", "wc", "ulimit"}
+PROGRAMS = {"kist", "git", "aws", "gcloud", "ls", "mkdir", "mv", "cp", "rm", "cd", "chmod", "wc", "ulimit"}
 HOLE, BEGIN, END = "\0", "\1", "\2"
 """Something unknown; the two ends of what `shell_line` makes, in which nothing needs quoting any more."""
 UNSEEN = "\3"

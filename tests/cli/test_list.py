@@ -158,11 +158,11 @@ def test_any_repository_on_this_machine_can_be_named(project: Project, tmp_path:
     assert listed(other, project.root, project.path("sub")) == [".gitignore", "table.csv", "table.csv.dvc"]
 
 
-def test_an_address_is_refused_with_a_way_out(project: Project) -> None:
-    answer = project.try_kist("list", "https://example.invalid/project.git")
+def test_an_address_that_cannot_be_reached_is_told_with_a_way_out(project: Project) -> None:
+    answer = project.try_kist("list", "http://127.0.0.1:1/project.git")
     assert answer.code == 1
-    assert "repositories at an address are not supported yet" in answer.err
-    assert "hint: clone it with `git clone https://example.invalid/project.git FOLDER`" in answer.err
+    assert "cannot read 'http://127.0.0.1:1/project.git'" in answer.err
+    assert "hint: git ls-remote http://127.0.0.1:1/project.git" in answer.err
 
 
 @pytest.mark.parametrize(("words", "cause"), [((".", "none"), "no file"), (("none",), "no such folder")])

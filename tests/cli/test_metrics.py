@@ -34,11 +34,11 @@ def project(tmp_path: Path) -> Project:
 def test_versions_stand_side_by_side(project: Project) -> None:
     lines = project.kist("metrics", "show", "-T").out.splitlines()
     assert lines == [
-        "Revision   Path            acc   f1",
-        "workspace  m.json          0.75  -",
-        "workspace  reports/r.yaml  -     0.25",
-        "v1         m.json          0.5   -",
-        "v1         reports/r.yaml  -     0.25",
+        "Revision    Path            acc    f1",
+        "workspace   m.json          0.75   -",
+        "workspace   reports/r.yaml  -      0.25",
+        "v1          m.json          0.5    -",
+        "v1          reports/r.yaml  -      0.25",
     ]
 
 

@@ -34,8 +34,8 @@ MISTAKES = [
     (
         ("add", "http://127.0.0.1:1/x", "--out", "x"),
         1,
-        "cannot add 'http://127.0.0.1:1/x': this version reads local paths only",
-        "download it, then name the file",
+        "cannot reach remote 'http://127.0.0.1:1/x' at 'http://127.0.0.1:1/x': connection refused",
+        "is the address right, and the server running?",
     ),
     (("--cd", "no/where", "status"), 255, "cannot change to 'no/where': no such file or directory", "ls no"),
     (

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,49 @@ def test_a_clean_up_keeps_what_is_named_and_repacks(project: Project) -> None:
     assert rows["unneeded"] == {"objects": 0, "bytes": 0}
 
 
+def test_a_single_small_pack_is_not_rewritten_again_and_again(project: Project) -> None:
+    project.kist("gc", "-w", "-c", "-f", "--grace", "0", "--repack")
+    before = {path: path.stat().st_mtime_ns for path in store_of(project).rglob("*.pack")}
+    assert len(before) == 1
+    again = project.kist("gc", "-w", "-c", "-f", "--grace", "0", "--repack")
+    assert "pack" not in again.err
+    assert {path: path.stat().st_mtime_ns for path in store_of(project).rglob("*.pack")} == before
+
+
+def test_a_verification_that_was_interrupted_goes_on(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kist.transfer import packed_verify
+    from kist.transfer.packed import PackedRemote
+
+    monkeypatch.setattr(packed_verify, "_PORTION_OBJECTS", 2)
+    asked: list[set[str]] = []
+    real = PackedRemote.receive_packed
+
+    def stops(self: PackedRemote, oids: set[str], *rest: Any, **more: Any) -> Any:
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        asked.append(set(oids))
+        return real(self, oids, *rest, **more)
+
+    monkeypatch.setattr(PackedRemote, "receive_packed", stops)
+    assert project.try_kist("fsck", "-c").code != 0
+    read_before = set().union(*asked)
+    asked.clear()
+
+    def notes(self: PackedRemote, oids: set[str], *rest: Any, **more: Any) -> Any:
+        asked.append(set(oids))
+        return real(self, oids, *rest, **more)
+
+    monkeypatch.setattr(PackedRemote, "receive_packed", notes)
+    report = json.loads(project.kist("fsck", "-c", "--json").out)
+    assert asked and read_before.isdisjoint(set().union(*asked))
+    assert report["places"][1]["damaged"] == []
+    asked.clear()
+    project.kist("fsck", "-c")
+    assert read_before <= set().union(*asked), "a run that ended leaves no notes"
+
+
 def test_damage_in_a_pack_is_named_set_aside_and_mended(project: Project) -> None:
     packs = sorted((store_of(project) / "packs").rglob("*.pack"), key=lambda path: path.stat().st_size)
     data = packs[-1].read_bytes()
@@ -169,10 +213,14 @@ def test_a_disk_that_is_not_mounted_gets_no_loose_remote(project: Project) -> No
     assert "up to date" in project.kist("push").out
 
 
-def test_a_profile_keeps_dvc_away_from_s3_and_kist_knows_the_real_one(project: Project) -> None:
-    from kist.repo.transfers import guarded_profile, unguarded_profile
+def test_options_keep_dvc_away_and_kist_knows_what_they_mean(project: Project) -> None:
+    from kist.repo.transfers import guarded, unguarded
 
-    for real, guarded in (("", "kist-packed"), ("lab", "kist-packed/lab")):
-        assert guarded_profile(real or None) == guarded == guarded_profile(guarded)
-        assert unguarded_profile(guarded) == real
-    assert unguarded_profile("kist-packed-of-mine") == "kist-packed-of-mine"
+    for real, shown in (("", "kist-packed"), ("lab", "kist-packed/lab")):
+        assert guarded("profile", real or None) == shown == guarded("profile", shown)
+        assert unguarded("profile", shown) == real
+    for name in ("profile", "url"):
+        assert unguarded(name, "kist-packed-of-mine") == "kist-packed-of-mine"
+    real, shown = "gs://data/packed", "gs://kist-packed:data/packed"
+    assert guarded("url", real) == shown == guarded("url", shown)
+    assert unguarded("url", shown) == real == unguarded("url", real)

@@ -99,7 +99,7 @@ def test_a_picture_without_its_package_says_how_to_get_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     answer = project.try_kist("plots", "show", "loss.csv", "--out", "x.svg")
-    assert answer.code == 255
+    assert answer.code == 1
     assert "pip install 'kist[plots]'" in answer.err
     assert not project.exists("x.svg")
 
@@ -148,3 +148,12 @@ def test_a_dataset_elsewhere_is_refused_before_anything_is_written(project: Proj
         assert project.try_kist("dataset", "add", *words, "name").code == 255
     assert project.read("dvc.yaml") == before
     assert not os.path.exists(project.path("dvc.lock"))
+
+
+def test_a_picture_is_drawn_where_its_package_is_there(project: Project) -> None:
+    pytest.importorskip("vl_convert", reason="the extra `plots` is not installed")
+    project.kist("plots", "show", "loss.csv", "--out", "x.svg")
+    assert project.read("x.svg").startswith("<svg")
+    project.kist("plots", "diff", "v1", "--targets", "loss.csv", "--out", "x.png")
+    with open(project.path("x.png"), "rb") as stream:
+        assert stream.read(4) == b"\x89PNG"

@@ -208,15 +208,16 @@ def test_mistakes_are_one_line_and_a_hint(empty: Project, words: list[str], code
 
 @pytest.mark.parametrize("option", ["version_aware", "worktree"])
 @pytest.mark.parametrize("command", [("push",), ("status", "-c")])
-def test_a_remote_that_keeps_versions_itself_is_refused(
+def test_a_service_without_versions_cannot_keep_files_by_their_names(
     project: Project, option: str, command: tuple[str, ...]
 ) -> None:
-    project.kist("remote", "add", "-d", "store", "s3://bucket/data")
+    project.kist("remote", "add", "-d", "store", "azure://container/data")
+    project.kist("remote", "modify", "store", "account_name", "birds")
     project.kist("remote", "modify", "store", option, "true")
     answer = project.try_kist(*command)
     assert answer.code != 0
     first, second = answer.err.splitlines()
-    assert first.startswith(f"error: cannot use remote 'store': '{option}' keeps data by its names")
+    assert first.startswith(f"error: cannot use remote 'store': '{option}' needs a service with versions")
     assert second == f"hint: kist remote modify --unset store {option}"
 
 
@@ -273,3 +274,11 @@ def test_a_password_in_an_address_that_is_to_be_shared_is_warned_of(empty: Proje
 def test_an_address_with_a_user_alone_is_shared_as_it_is(empty: Project) -> None:
     assert empty.kist("remote", "add", "r", "ssh://ann@host:22/x") == (0, "", "")
     assert "ssh://ann@host:22/x" in empty.read(".dvc/config")
+
+
+def test_a_list_shows_no_password(empty: Project) -> None:
+    empty.kist("remote", "add", "r", "https://ann:hush@host/path")
+    empty.write({".dvc/config": "['remote \"s\"']\n    url = ssh://ann:hush@host/path\n"})
+    for words in ([], ["--json"], ["--project"], ["--local"]):
+        out = empty.kist("remote", "list", *words).out
+        assert "hush" not in out and "host/path" in out

@@ -89,6 +89,19 @@ def test_a_path_may_be_inside_of_a_directory(project: Project) -> None:
     assert "no remote has this name" in project.try_kist("remote", "ls", "elsewhere", "data").err
 
 
+def test_a_path_in_a_directory_whose_list_nobody_can_read_is_said(project: Project, tmp_path: Path) -> None:
+    for folder, _, names in os.walk(tmp_path):
+        for name in names:
+            if name.endswith(".dir"):
+                os.chmod(os.path.join(folder, name), 0o644)
+                with open(os.path.join(folder, name), "wb") as stream:
+                    stream.write(b"[")
+    answer = project.try_kist("remote", "ls", "store", "data/deep")
+    assert answer.code == 255
+    assert "the list of files of 'data' can be read neither there nor in the cache" in answer.err
+    assert answer.err.count("error:") == 1 and "Traceback" not in answer.err
+
+
 def test_versions_that_were_not_pushed_are_left_out_unless_asked_for(
     template: Project, tmp_path: Path
 ) -> None:
@@ -312,3 +325,17 @@ def test_a_service_without_listing_gets_no_text(project: Project, tmp_path: Path
         project.kist("remote", "modify", "web", "method", "PUT")
         project.kist("push", "--quiet", "-r", "web")
     assert os.listdir(tmp_path / "served") == ["files"]
+
+
+def test_a_push_that_fails_ends_its_connections(
+    template: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kist.remotes.http import HttpStorage
+
+    closed: list[str] = []
+    monkeypatch.setattr(HttpStorage, "close", lambda self: closed.append(self.name))
+    project = copy_of(template, tmp_path)
+    with WebServer(str(tmp_path / "www"), user="ann", password="secret") as server:
+        project.kist("remote", "add", "web", server.url)
+        assert project.try_kist("push", "-r", "web").code != 0
+    assert closed == ["web"]

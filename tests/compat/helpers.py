@@ -387,8 +387,8 @@ def _is_compared(relative: str) -> bool:
         return False
     if parts[0] == "home" or ".git" in parts:
         return False
-    # Locks, logs and stat caches: private to each tool, deleted at will.
-    return not any(a == ".dvc" and b == "tmp" for a, b in zip(parts, parts[1:], strict=False))
+    # Locks, logs and stat caches: private to each tool, deleted at will. And how long stages took, which DVC does not keep.
+    return not any(a == ".dvc" and b in ("tmp", "kist") for a, b in zip(parts, parts[1:], strict=False))
 
 
 def _is_in_store(relative: str) -> bool:

@@ -316,6 +316,67 @@ def _matrix() -> tuple[Action, ...]:
     )
 
 
+def _other_repository() -> tuple[Action, ...]:
+    """A repository `source` with data of all kinds on a storage of its own, and `repo`, which takes from it."""
+    there = "source"
+    return (
+        *_storage(),
+        make_folder(there, cwd="."),
+        make_folder("source-store", cwd="."),
+        git("init -q -b main", cwd=there),
+        dvc("init", cwd=there),
+        dvc("remote add -d store ../source-store", cwd=there),
+        write("data/a.txt", "a\n", cwd=there),
+        write("data/sub/b.txt", "b\n", cwd=there),
+        write("file.bin", "file\n", cwd=there),
+        write("exec.sh", "#!/bin/sh\n", cwd=there, mode=0o755),
+        write("code/run.py", "run\n", cwd=there, mode=0o755),
+        write("code/deep/x", "x\n", cwd=there),
+        write("mixed/in-git", "git\n", cwd=there),
+        write("mixed/one", "one\n", cwd=there),
+        write("mixed/all/two", "two\n", cwd=there),
+        dvc("add data file.bin exec.sh mixed/one mixed/all", cwd=there),
+        commit("one", cwd=there),
+        git("tag v1", cwd=there),
+        dvc("push", cwd=there),
+    )
+
+
+def _newer_source() -> tuple[Action, ...]:
+    """Steps after which `source` has another commit, in which `data` changed and `file.bin` did not."""
+    there = "source"
+    return (
+        write("data/new.txt", "new\n", cwd=there),
+        dvc("add data", cwd=there),
+        commit("two", cwd=there),
+        dvc("push", cwd=there),
+    )
+
+
+def _imported() -> tuple[Action, ...]:
+    """`repo` has a folder, a part of it, and files of Git of `source`, which has moved on."""
+    return (
+        *_other_repository(),
+        dvc("import ../source data"),
+        dvc("import ../source file.bin --rev v1"),
+        dvc("import ../source data/sub -o part --rev main"),
+        dvc("import ../source code"),
+        commit("imports"),
+        *_newer_source(),
+    )
+
+
+def _given() -> tuple[Action, ...]:
+    """Files and folders outside of the repository, `given`."""
+    return (
+        *_storage(),
+        write("one.txt", "one\n", cwd="given", mode=0o755),
+        write("two.txt", "two\n", cwd="given"),
+        write("folder/a", "a\n", cwd="given"),
+        write("folder/sub/b", "b\n", cwd="given"),
+    )
+
+
 TEMPLATES: dict[str, tuple[Action, ...]] = {
     "nothing": (),
     "git only": _git_only(),
@@ -342,4 +403,7 @@ TEMPLATES: dict[str, tuple[Action, ...]] = {
     "subdir": _subdir(),
     "legacy": _legacy(),
     "ignoring": _ignoring(),
+    "other repository": _other_repository(),
+    "imported": _imported(),
+    "given": _given(),
 }

@@ -24,6 +24,8 @@ _NOT_OF_DVC = {
     "expire",
     "fsck",
     "log",
+    "report",
+    "reproduce",
     "resolve",
     "restore",
     "save",

@@ -237,6 +237,8 @@ class Server:
 def _import_everything() -> None:
     """Loads what commands load late, while it can be read."""
     for module in pkgutil.walk_packages(kist.__path__, "kist."):
+        if module.name.startswith("kist.integrations."):
+            continue
         if ".remotes." not in module.name or module.name.endswith((".base", ".local")):
             importlib.import_module(module.name)
     for name in _USED_LATER:

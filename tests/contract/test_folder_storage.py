@@ -9,7 +9,7 @@ import pytest
 from kist.base import atomic
 from kist.remotes import folder
 from kist.remotes.storage import Body, Storage, StorageRefusedError
-from kist.testing.folder_storage import FolderStorage
+from kist.testing.folder_storage import FolderStorage, VersionedFolderStorage
 from kist.testing.storage_contract import StorageContract
 
 
@@ -20,6 +20,17 @@ class TestFolderStorage(StorageContract):
     def storage(self, tmp_path: Path) -> Storage:
         """Returns an empty storage."""
         return FolderStorage(str(tmp_path / "service"))
+
+
+class TestVersionedFolderStorage(StorageContract):
+    """With versions."""
+
+    keeps_versions = True
+
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> Storage:
+        """Returns an empty storage."""
+        return VersionedFolderStorage(str(tmp_path / "service"))
 
 
 class TestFolder(StorageContract):

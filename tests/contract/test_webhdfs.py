@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kist.remotes import webhdfs
 from kist.remotes.storage import (
     Body,
     Place,
@@ -20,6 +24,12 @@ from kist.remotes.table import open_storage
 from kist.testing.storage_contract import StorageContract, read_all
 from kist.testing.web_server import Handler
 from kist.testing.webhdfs_server import WebhdfsServer
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes parts small: what they hold does not matter."""
+    monkeypatch.setattr(webhdfs, "_PART_BYTES", 256 << 10)
 
 
 @pytest.fixture
@@ -97,3 +107,47 @@ def test_half_a_file_is_seen_at_once(server: WebhdfsServer, monkeypatch: pytest.
         storage.write("x", Body.of(b"longer"))
     assert read_all(storage, "x") == b"whole"
     assert [item.key for item in storage.list("")] == ["x"]
+
+
+def test_a_rename_replaces_in_one_step_and_a_gateway_that_cannot_still_works(server: WebhdfsServer) -> None:
+    storage = opened(server)
+    storage.write("x", Body.of(b"first"))
+    server.requests.clear()
+    storage.write("x", Body.of(b"second"))
+    assert not any("op=DELETE" in request for request in server.requests), "the name is never missing"
+    server.can_replace = False
+    storage.write("x", Body.of(b"third"))
+    assert read_all(storage, "x") == b"third"
+
+
+def test_a_part_that_broke_off_is_continued_inside(server: WebhdfsServer) -> None:
+    first = opened(server)
+    step = first.abilities.part_bytes
+    data = random.Random(4).randbytes(2 * step + 100)
+    upload = first.begin("x", len(data))
+    first.put_part(upload, 0, 0, data[:step])
+    with open(os.path.join(server.folder, upload.id.strip("/")), "ab") as stream:
+        stream.write(data[step : step + 1000])  # what came before the connection broke
+    second = opened(server)
+    again = second.begin("x", len(data))
+    assert set(again.parts) == {0}
+    for number in (1, 2):
+        part = data[number * step : (number + 1) * step]
+        second.put_part(again, number, number * step, part)
+        second.put_part(again, number, number * step, part)  # tried again, for the answer was lost
+    assert list(second.list("")) == []
+    assert second.finish(again, {0: "", 1: "", 2: ""}).size == len(data)
+    assert read_all(second, "x") == data
+
+
+def test_a_file_that_is_still_open_elsewhere_is_no_lack_of_permission(server: WebhdfsServer) -> None:
+    storage = opened(server)
+
+    def refuse(handler: Handler) -> bool:
+        said = {"RemoteException": {"exception": "AlreadyBeingCreatedException", "message": "lease"}}
+        handler.answer(403, json.dumps(said).encode())
+        return True
+
+    server.fault = refuse
+    with pytest.raises(StorageFailedError, match="AlreadyBeingCreated"):
+        storage.write("x", Body.of(b"1"))

@@ -20,7 +20,7 @@ _METAFILE = re.compile(
 )
 # State that may be lost at any time, and differs from run to run: indexes, lock files, their folders.
 # The text for people is written when the first push begins, and may be lacking after one that was cut off.
-_DISPOSABLE = re.compile(r"home(/.*)?|repo/\.dvc/tmp(/.*)?|remote/README-kist\.md")
+_DISPOSABLE = re.compile(r"home(/.*)?|repo/\.dvc/(tmp|kist)(/.*)?|remote/README-kist\.md")
 
 
 def md5(content: bytes) -> str:
@@ -151,7 +151,8 @@ def unbacked_metafiles(state: Snapshot) -> list[str]:
     for rel, entry in sorted(state.items()):
         if not rel.endswith(".dvc") or entry.kind != "file":
             continue
-        for oid in re.findall(rb"md5: ([0-9a-f]{32}(?:\.dir)?)", entry.content):
+        # At the start of a line it is the checksum of an import's metafile itself.
+        for oid in re.findall(rb"^[- ] md5: ([0-9a-f]{32}(?:\.dir)?)", entry.content, re.MULTILINE):
             if oid.decode() not in stored:
                 lines.append(f"{rel} names {oid.decode()}, which is stored nowhere")
     return lines

@@ -8,6 +8,7 @@
  * it on; the rest is read in `kist_shim_start`.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -254,6 +255,7 @@ static void identify(struct call *call, int fd) {
 
 static void die(void) {
     kill(alone ? getpid() : -(pid_t)atomic_load(&state->group), SIGKILL);
+    kill(getpid(), SIGKILL); /* a command of a stage is in a group of its own */
     for (;;) pause();
 }
 
@@ -525,12 +527,35 @@ static int is_file(const char *path) {
     return !fstatat(AT_FDCWD, path, &info, AT_SYMLINK_NOFOLLOW) && S_ISREG(info.st_mode);
 }
 
+/* The same for a folder of files. */
+static int copy_folder_in_place(const char *from, const char *to) {
+    struct stat info;
+    DIR *folder = opendir(from);
+    if (!folder) return -1;
+    int failed = stat(from, &info) || mkdir(to, info.st_mode & 07777);
+    for (struct dirent *entry; !failed && (entry = readdir(folder));) {
+        char source[PATH_MAX], target[PATH_MAX];
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
+        failed = snprintf(source, sizeof source, "%s/%s", from, entry->d_name) >= (int)sizeof source ||
+                 snprintf(target, sizeof target, "%s/%s", to, entry->d_name) >= (int)sizeof target ||
+                 copy_in_place(source, target, 1);
+    }
+    closedir(folder);
+    return failed ? -1 : rmdir(from);
+}
+
+static int is_folder(const char *path) {
+    struct stat info;
+    return !fstatat(AT_FDCWD, path, &info, AT_SYMLINK_NOFOLLOW) && S_ISDIR(info.st_mode);
+}
+
 int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags) {
     REAL(int, renameat2, int, const char *, int, const char *, unsigned);
     struct call call = {0};
     if (!watched_at(from_fd, from, call.path) || !full_path(to_fd, to, call.other) || !exists(call.path))
         return real(from_fd, from, to_fd, to, flags);
     if (swap_rename && is_file(call.path)) return copy_in_place(call.path, call.other, 1);
+    if (swap_rename && is_folder(call.path)) return copy_folder_in_place(call.path, call.other);
     begin(&call, C_RENAME, "rename", -1);
     if (call.error) return refuse(&call);
     keep(&call, call.other);

@@ -6,6 +6,7 @@ F1-F4, F6, F9-F13 of the fault list.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -42,6 +43,7 @@ class Case(NamedTuple):
         remote: the command changes the remote, and its manifests are checked.
         backed: at every moment each metafile's objects are stored somewhere.
         starts_over: metafiles may be absent for a moment, as the person asked for new ones.
+        leaves: pattern of what a kill may leave besides, for `gc` to remove.
     """
 
     name: str
@@ -52,6 +54,11 @@ class Case(NamedTuple):
     remote: bool = False
     backed: bool = True
     starts_over: bool = False
+    leaves: str = "(?!)"
+
+    def matters(self, rel: str) -> bool:
+        """Says whether a path has to be as after an undisturbed run."""
+        return is_lasting(rel) and re.fullmatch(self.leaves, rel) is None
 
 
 def linked(prepare: Callable[[Arena, str], object], link: str) -> Callable[[Arena], object]:
@@ -89,6 +96,33 @@ def with_source(arena: Arena) -> None:
         arena.write("../source/" + rel, content)
 
 
+def with_other_repository(arena: Arena) -> None:
+    """Another repository with a tracked folder and files of Git lies beside this one."""
+    worlds.empty(arena)
+    source = os.path.join(arena.work, "source")
+    os.makedirs(source)
+    arena.git("-C", source, "init", "-q", "--template=")
+    arena.must("init", "-q", cwd=source)
+    for rel, content in {"data/a.txt": ONE["data/a.txt"], "code/x": b"x", "code/y": b"y"}.items():
+        arena.write("../source/" + rel, content)
+    arena.must("remote", "add", "-q", "-d", "store", arena.remote, cwd=source)
+    arena.must("add", "-q", "data", cwd=source)
+    arena.must("push", "-q", cwd=source)
+    arena.git("-C", source, "add", "-A")
+    arena.git("-C", source, "commit", "-q", "-m", "one")
+
+
+def with_import(arena: Arena) -> None:
+    """A folder is imported, and the other repository has a newer version."""
+    with_other_repository(arena)
+    arena.must("import", "-q", "../source", "data")
+    source = os.path.join(arena.work, "source")
+    arena.write("../source/data/b.txt", b"new\n")
+    arena.must("add", "-q", "data", cwd=source)
+    arena.must("push", "-q", cwd=source)
+    arena.git("-C", source, "commit", "-q", "-a", "-m", "two")
+
+
 PIPELINE = b"stages:\n  make:\n    cmd: cp model.bin made.bin\n    deps: [model.bin]\n    outs: [made.bin]\n"
 
 
@@ -96,6 +130,12 @@ def with_stage(arena: Arena) -> None:
     worlds.added(arena)
     arena.write("dvc.yaml", PIPELINE)
     arena.write("made.bin", ONE["model.bin"])
+
+
+def with_history(arena: Arena) -> None:
+    with_stage(arena)
+    arena.git("add", "-A")
+    arena.git("commit", "-q", "-m", "one")
 
 
 def with_committed_stage(arena: Arena) -> None:
@@ -137,6 +177,24 @@ def with_remembered_runs(arena: Arena, link: str = "copy") -> None:
         os.unlink(arena.path(name))
 
 
+EACH = b"""\
+stages:
+  each:
+    cmd: cp -r $KIST_ITEM $KIST_OUT
+    deps: [data]
+    outs: [made]
+    meta: {kist: {each: data}}
+"""
+
+
+def with_items(arena: Arena) -> None:
+    worlds.added(arena)
+    arena.write("dvc.yaml", EACH)
+    arena.must("repro", "-q")
+    arena.write("data/sub/new.txt", b"new\n")
+    arena.write("data/other.txt", b"other\n")
+
+
 def with_frozen_stage(arena: Arena) -> None:
     with_stage(arena)
     arena.must("freeze", "make")
@@ -159,6 +217,7 @@ def with_leftovers(arena: Arena) -> None:
     arena.kist("add", "third", switches=Switches(kill_at=30))
 
 
+MANIFEST = r"repo/\.dvc/cache/files/md5/[0-9a-f]{2}(/[0-9a-f]{30}\.dir)?"
 NEW = {"data/sub/new.txt": b"new\n"}
 CASES = [
     Case("init", ("init",), bare_git, ONE, repeatable=False),
@@ -172,6 +231,15 @@ CASES = [
     Case("add inside", ("add", "data/sub/new.txt"), with_extra_file, ONE | NEW),
     Case("add several", ("add", "data", "model.bin"), worlds.untracked, ONE),
     Case("add to remote", ("add", "../source/data", "--to-remote"), with_source, {}, remote=True),
+    Case("import", ("import", "../source", "data"), with_other_repository, {}),
+    Case("import files of git", ("import", "../source", "code"), with_other_repository, {}),
+    Case("import-url", ("import-url", "../source/data"), with_source, {}),
+    Case(
+        "import-url to remote", ("import-url", "../source/data", "--to-remote"), with_source, {}, remote=True
+    ),
+    Case("update", ("update", "data.dvc"), with_import, {}),
+    Case("get", ("get", "-f", "../source", "data"), with_other_repository, {}),
+    Case("get-url", ("get-url", "-f", "../source/data"), with_source, {}),
     *by_link("commit", ("commit", "-f"), worlds.edited, BOTH),
     Case("commit a stage", ("commit", "-f"), with_stage, ONE),
     *by_link("commit a stage", ("commit", "-f", "train"), worlds.staged, ONE),
@@ -192,9 +260,12 @@ CASES = [
         ONE | {"model.bin": TWO["model.bin"]},
     ),
     Case("repro of remembered runs", ("repro",), linked(with_remembered_runs, "hardlink"), ONE),
+    Case("repro item by item", ("repro", "each"), with_items, ONE | NEW, leaves=MANIFEST),
     Case("stage", ("stage", "add", "-n", "new", "-o", "new.txt", "echo"), with_stage, ONE, repeatable=False),
     Case("freeze", ("freeze", "make"), with_stage, ONE),
     Case("unfreeze", ("unfreeze", "make"), with_frozen_stage, ONE),
+    Case("plots modify", ("plots", "modify", "made.bin", "-x", "step"), with_stage, ONE),
+    Case("dataset add", ("dataset", "add", "-f", "--dvc", ".", "own"), with_history, ONE),
     Case("remove", ("remove", "data.dvc"), worlds.added, ONE, repeatable=False),
     Case("remove outs", ("remove", "data.dvc", "--outs"), worlds.added, ONE, repeatable=False),
     Case("remove a stage", ("remove", "make", "--outs"), with_committed_stage, ONE, repeatable=False),
@@ -230,7 +301,7 @@ POWER = [case for case in CASES if case.name in (
     "commit a stage copy",
     "push", "push again", "fetch", "pull copy", "pull hardlink", "pull update copy", "checkout copy",
     "checkout switch copy", "checkout switch symlink", "move a file", "unprotect hardlink", "config", "commit a stage",
-    "gc of the remote", "remove a stage", "repro of remembered runs",
+    "gc of the remote", "remove a stage", "repro", "repro of remembered runs",
 )]  # fmt: skip
 
 
@@ -275,7 +346,7 @@ def test_a_kill_at_any_call_loses_nothing_and_the_next_run_repairs(
 ) -> None:
     case.prepare(arena)
     for_each_kill(
-        arena, (*KIST, *case.argv), checker(case), torn=torn, matters=is_lasting, repeatable=case.repeatable
+        arena, (*KIST, *case.argv), checker(case), torn=torn, matters=case.matters, repeatable=case.repeatable
     ).check()
 
 
@@ -290,7 +361,7 @@ def test_a_power_cut_at_any_call_loses_nothing_and_the_next_run_repairs(
         (*KIST, *case.argv),
         checker(case),
         cut=cut,
-        matters=is_lasting,
+        matters=case.matters,
         repeatable=case.repeatable,
         step=3,
     ).check()
@@ -315,4 +386,4 @@ def test_what_a_finished_command_stored_survives_a_power_cut(
     if case.repeatable:
         again = arena.run(argv)
         assert again.status == 0, again
-        assert lasting_differences(world.new, arena.snapshot(), is_lasting) == []
+        assert lasting_differences(world.new, arena.snapshot(), case.matters) == []

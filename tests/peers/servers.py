@@ -363,7 +363,7 @@ def _wait_for(is_ready: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def make_bucket(peer: S3Peer, name: str) -> None:
+def make_bucket(peer: S3Peer, name: str, *, keeps_versions: bool = False) -> None:
     """Makes a bucket."""
     import botocore.session
 
@@ -375,6 +375,8 @@ def make_bucket(peer: S3Peer, name: str) -> None:
         aws_secret_access_key=peer.secret,
     )
     client.create_bucket(Bucket=name)
+    if keeps_versions:
+        client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
 
 
 class SshPeer(NamedTuple):
@@ -463,7 +465,14 @@ def gcs_sessions() -> Iterator[FaultProxy]:
 
 @contextlib.contextmanager
 def _fake_gcs(folder: Path, external: str) -> Iterator[str]:
-    port = free_port()
+    with fake_gcs_at(folder, free_port(), external) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def fake_gcs_at(folder: Path, port: int, external: str = "") -> Iterator[str]:
+    """Runs fake-gcs-server alone, on a port; `external`: the address that it gives out, if that is another."""
+    external = external or f"http://127.0.0.1:{port}"
     address = f"http://127.0.0.1:{port}"
     binary = program(
         "fake-gcs",
@@ -475,9 +484,9 @@ def _fake_gcs(folder: Path, external: str) -> Iterator[str]:
         yield address
 
 
-def make_gcs_bucket(address: str, name: str) -> None:
-    """Makes a bucket that keeps versions."""
-    body = json.dumps({"name": name, "versioning": {"enabled": True}}).encode()
+def make_gcs_bucket(address: str, name: str, *, keeps_versions: bool = True) -> None:
+    """Makes a bucket."""
+    body = json.dumps({"name": name, "versioning": {"enabled": keeps_versions}}).encode()
     request = urllib.request.Request(
         f"{address}/storage/v1/b?project=kist", data=body, headers={"Content-Type": "application/json"}
     )

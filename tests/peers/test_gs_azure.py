@@ -53,7 +53,9 @@ def azure(url: str = "", environ: dict[str, str] | None = None, **options: str) 
 
 
 class TestGs(StorageContract):
-    """fake-gcs-server."""
+    """fake-gcs-server, in a bucket that keeps versions."""
+
+    keeps_versions = True
 
     @pytest.fixture
     def storage(self, gcs: str) -> Storage:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .test_interop import Kind, Worker, contents, s3, ssh, webdav, write  # noqa: F401 - fixtures
+from .test_interop import Kind, Worker, azure, contents, gs, s3, ssh, webdav, write  # noqa: F401 - fixtures
 
 pytestmark = [pytest.mark.compat, pytest.mark.timeout(300)]
 
@@ -35,7 +35,7 @@ def try_dvc(worker: Worker, *arguments: str, cwd: Path) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("name", ["folder", "s3", "ssh", "webdav"])
+@pytest.mark.parametrize("name", ["folder", "s3", "gs", "azure", "ssh", "webdav"])
 def test_two_projects_meet_and_dvc_stays_away(
     name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -98,3 +98,11 @@ def test_two_projects_meet_and_dvc_stays_away(
     status, message = try_dvc(one, "pull", cwd=first)
     assert status != 0 and "error" in message.lower(), message
     assert one.run(sys.executable, "-P", "-c", _READ_ALL, str(first), cwd=first) == before
+    if name in ("ssh", "webdav"):
+        # A conversion leaves nothing that DVC could write into.
+        one.kist("remote", "convert", "--loose", cwd=first)
+        one.kist("remote", "convert", "--packed", cwd=first)
+        write(first / "second", b"DVC has something to push again")
+        assert try_dvc(one, "add", "-q", "second", cwd=first)[0] == 0
+        assert try_dvc(one, "push", cwd=first)[0] != 0
+        one.kist("fetch", "data.dvc", cwd=first)

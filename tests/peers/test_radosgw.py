@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(180)
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Peer]:
     """Yields radosgw with a bucket."""
     with servers.radosgw(tmp_path_factory.mktemp("ceph")) as peer:
-        servers.make_bucket(peer, "data")
+        servers.make_bucket(peer, "data", keeps_versions=True)
         yield peer
 
 
@@ -38,7 +38,9 @@ def opened(peer: S3Peer, **options: str) -> Storage:
 
 
 class TestRadosgw(StorageContract):
-    """The suite."""
+    """The suite, in a bucket that keeps versions."""
+
+    keeps_versions = True
 
     @pytest.fixture
     def storage(self, peer: S3Peer) -> Storage:

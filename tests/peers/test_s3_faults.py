@@ -12,7 +12,7 @@ from tests.peers import servers
 from tests.peers.servers import S3Peer
 
 from kist.errors import KistError
-from kist.remotes.storage import Body, Place, Storage
+from kist.remotes.storage import Body, Place, Storage, StorageFailedError
 from kist.remotes.table import open_storage
 from kist.testing.fault_contract import FaultContract, FaultWorld
 from kist.testing.fault_proxy import FaultProxy
@@ -129,3 +129,27 @@ def test_credentials_do_not_follow_a_redirect_to_another_origin(
         assert proxy.seen_headers and all(map(_signed, proxy.seen_headers))
         for headers in other.seen_headers:
             assert not _signed(headers)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_how_long_the_service_asks_to_wait_is_known(peer: S3Peer, status: int) -> None:
+    """F64: of single requests too, whose library does not show it; with one more question for all threads."""
+    with FaultProxy(peer.endpoint) as proxy:
+        storage = opened(peer, proxy.url, next(_numbers))
+
+        def refuse(handler: Handler) -> bool:
+            handler.answer(status, b"", {"Retry-After": "17"})
+            return True
+
+        proxy.fault = refuse
+        for call in (
+            lambda: storage.write("x", Body.of(b"x")),
+            lambda: read_all(storage, "x"),
+            lambda: storage.head("x"),
+            lambda: list(storage.list("")),
+        ):
+            with pytest.raises(StorageFailedError) as caught:
+                call()
+            assert 15 < (caught.value.retry_after_s or 0) <= 17
+        assert sum("X-Amz-Signature" in request for request in proxy.requests) == 1
+        assert not any("X-Amz-Signature" in text for text in (caught.value.message, str(caught.value.hint)))

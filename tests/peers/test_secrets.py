@@ -18,9 +18,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from tests.contract.test_gdrive import kept_login
 from tests.peers import servers
 from tests.peers.servers import S3Peer
 
+from kist.testing.gdrive_server import GdriveServer
 from kist.testing.project import Project
 from kist.testing.web_server import WebServer
 from kist.testing.webhdfs_server import WebhdfsServer
@@ -182,6 +184,26 @@ def test_over_webhdfs(tmp_path: Path) -> None:
         keeper.there_and_back("right")
         keeper.remote("wrong", address, token=WRONG)
         keeper.refused("wrong", "does not accept the user or password")
+    keeper.refused("right", "cannot reach remote")
+
+
+@pytest.mark.timeout(120)
+def test_over_gdrive(tmp_path: Path) -> None:
+    with GdriveServer(str(tmp_path / "unused")) as server:
+        token = "t0ken/s3cret+too"
+        server.client, server.refresh_tokens, server.tokens = ("ours", WRONG), {RIGHT}, {token}
+        keeper = Keeper(tmp_path, RIGHT, WRONG, token, environ={"KIST_GDRIVE_ENDPOINT": server.url})
+        login = tmp_path / "login.json"
+        secrets = {"access_token": token, "refresh_token": RIGHT, "client_secret": WRONG}
+        login.write_text(json.dumps(kept_login(client_id="ours", **secrets)))
+        options = {"gdrive_client_id": "ours", "gdrive_client_secret": WRONG}
+        keeper.remote("right", "gdrive://root/a", gdrive_user_credentials_file=str(login), **options)
+        keeper.there_and_back("right")
+        server.tokens.clear()  # the login is renewed
+        keeper.there_and_back("right")
+        server.refresh_tokens.clear()
+        server.tokens.clear()
+        keeper.refused("right", "the login to Google has ended")
     keeper.refused("right", "cannot reach remote")
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.peers import servers
 from tests.peers.servers import SshPeer
 
+from kist.remotes.ssh import SshStorage
 from kist.remotes.storage import (
     Body,
     Place,
@@ -198,3 +199,20 @@ class TestSshWithPassword:
         storage = open_storage(place)
         storage.write("c", Body.of(b"y"))
         storage.close()
+
+
+def test_a_file_takes_the_place_of_empty_folders_alone(
+    peer: SshPeer, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    storage = opened(peer, tmp_path, environ)
+    assert isinstance(storage, SshStorage)
+    storage.write("files/md5/0a/x", Body.of(b"1"))
+    storage.write("files/md5/0b/y", Body.of(b"2"))
+    storage.delete(["files/md5/0a/x"])
+    assert not storage.take_place("files", b"guard")
+    assert read_all(storage, "files/md5/0b/y") == b"2"
+    storage.delete(["files/md5/0b/y"])
+    for _ in range(2):
+        assert storage.take_place("files", b"guard")
+        assert read_all(storage, "files") == b"guard"
+    storage.close()

@@ -11,9 +11,11 @@ from typing import ClassVar
 import pytest
 from tests.peers import servers
 
+from kist.errors import KistError
 from kist.remotes.storage import Body, Place, Storage, StorageAuthError
 from kist.remotes.table import open_storage
-from kist.testing.storage_contract import ODD_KEYS, StorageContract
+from kist.remotes.webdav import WebdavStorage
+from kist.testing.storage_contract import ODD_KEYS, StorageContract, read_all
 
 USER, PASSWORD = "ann", "s3cret word"
 _numbers = itertools.count()
@@ -91,3 +93,47 @@ def test_the_command_of_the_options_gives_the_token(tmp_path: Path) -> None:
         with pytest.raises(Exception, match="501"):
             open_storage(place).head("x")
         assert server.seen_headers == [] or server.seen_headers[-1]["Authorization"] == "Bearer a-token"
+
+
+@pytest.mark.parametrize("name", ["wsgidav", "apache"])
+def test_a_file_takes_the_place_of_empty_folders_alone(name: str, request: pytest.FixtureRequest) -> None:
+    storage = opened(request.getfixturevalue(name), user=USER, password=PASSWORD)
+    assert isinstance(storage, WebdavStorage)
+    storage.write("files/md5/0a/x", Body.of(b"1"))
+    storage.write("files/md5/0b/y", Body.of(b"2"))
+    assert not storage.take_place("files", b"guard")
+    storage.delete(["files/md5/0a/x"])
+    assert not storage.take_place("files", b"guard")
+    assert [item.key for item in storage.list("")] == ["files/md5/0b/y"]
+    storage.delete(["files/md5/0b/y"])
+    for _ in range(2):
+        assert storage.take_place("files", b"guard")
+        assert read_all(storage, "files") == b"guard"
+    with pytest.raises(KistError):
+        storage.write("files/md5/0c/z", Body.of(b"3"))
+    assert [item.key for item in storage.list("")] == ["files"]
+
+
+def test_what_comes_while_folders_are_moved_away_is_not_lost(
+    wsgidav: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = next(_numbers)
+    storage, other = (
+        open_storage(
+            Place("store", f"{wsgidav}/race/{number}", "webdav", {"user": USER, "password": PASSWORD}, {})
+        )
+        for _ in range(2)
+    )
+    assert isinstance(storage, WebdavStorage)
+    storage.write("files/md5/0a/x", Body.of(b"1"))
+    storage.delete(["files/md5/0a/x"])
+    real = storage._move
+
+    def late(old: str, new: str) -> None:
+        if old == "files":
+            other.write("files/md5/0a/late", Body.of(b"2"))
+        real(old, new)
+
+    monkeypatch.setattr(storage, "_move", late)
+    assert not storage.take_place("files", b"guard")
+    assert read_all(other, "files/md5/0a/late") == b"2"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -47,8 +47,20 @@ class FileLock:
     Where the file system knows no `flock` (some NFS mounts), or `by_link` asks for it, a name is the lock (NameLock).
     """
 
-    def __init__(self, path: str, *, wait_s: float | None = WAIT_S, by_link: bool = False) -> None:
-        """Args: path: the lock file, made if needed. wait_s: how long to wait for another holder; None: for ever."""
+    def __init__(
+        self,
+        path: str,
+        *,
+        wait_s: float | None = WAIT_S,
+        by_link: bool = False,
+        when_taken: Callable[[], None] | None = None,
+    ) -> None:
+        """Args:
+        path: the lock file, made if needed.
+        wait_s: how long to wait for another holder; None: for ever.
+        when_taken: called each time the lock was entered, while it is held.
+        """
+        self._when_taken = when_taken
         self._path = path
         self._wait_s = wait_s
         self._by_link = by_link
@@ -56,6 +68,16 @@ class FileLock:
         self._named: NameLock | None = None
 
     def __enter__(self) -> FileLock:
+        self._take()
+        try:
+            if self._when_taken is not None:
+                self._when_taken()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _take(self) -> None:
         try:
             self._wait()
         except BaseException:
@@ -63,7 +85,6 @@ class FileLock:
                 self._named.release()
                 self._named = None
             raise
-        return self
 
     def _wait(self) -> None:
         deadline = None if self._wait_s is None else time.monotonic() + self._wait_s
@@ -99,7 +120,7 @@ class FileLock:
         finally:
             wait_s, self._wait_s = self._wait_s, None
             try:
-                self.__enter__()
+                self._take()
             finally:
                 self._wait_s = wait_s
 
@@ -143,8 +164,10 @@ class FileLock:
     def _sign(self, descriptor: int) -> None:
         # For messages alone: on a full disk the lock holds as well without a text.
         try:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f" {os.getpid()}\n".encode(), 0)
+            text = f" {os.getpid()}\n".encode()
+            if os.fstat(descriptor).st_size > len(text):
+                os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, text, 0)
         except OSError:
             pass
 

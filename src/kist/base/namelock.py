@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from kist.base import atomic
+from kist.base.processes import state_of
 
 BEAT_S = 30.0
 """How often a holder shows that it lives."""
@@ -220,7 +221,7 @@ def _beat_until_closed(path: str, watched: int) -> None:
 def _myself() -> _Owner:
     pid = os.getpid()
     machine = _safe(atomic.machine_name())
-    return _Owner(str(pid), _state_of(pid)[1], _space(), machine, os.urandom(6).hex())
+    return _Owner(str(pid), state_of(pid)[1], _space(), machine, os.urandom(6).hex())
 
 
 def _name(owner: _Owner) -> str:
@@ -242,18 +243,8 @@ def _is_running(owner: _Owner) -> bool:
     """Says whether an owner of this machine, or container, lives. Process ids are given anew; start times tell."""
     if not atomic.is_alive(int(owner.pid)):
         return False
-    state, started = _state_of(int(owner.pid))
+    state, started = state_of(int(owner.pid))
     return state not in ("Z", "X") and (owner.started == started or "0" in (owner.started, started))
-
-
-def _state_of(pid: int) -> tuple[str, str]:
-    """Returns a process's state and start time, "" and "0" where the system does not tell."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:
-            fields = stream.read().rpartition(b")")[2].split()
-        return fields[0].decode(), fields[19].decode()
-    except (OSError, IndexError, UnicodeDecodeError):
-        return "", "0"
 
 
 def _space() -> str:

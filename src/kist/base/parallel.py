@@ -80,7 +80,6 @@ class Workers:
 
     def __init__(self, handler: Handler, count: int) -> None:
         self._children: list[_Child] = []
-        gc.collect()
         gc.freeze()  # so that a collection in a worker does not touch, and thereby copy, the parent's pages
         try:
             for _ in range(count):

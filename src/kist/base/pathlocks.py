@@ -6,9 +6,9 @@ Not here: the repository's lock (locks). Implements docs/spec/repro.md, section 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from kist.base import atomic
 from kist.errors import LockedError
@@ -26,29 +26,60 @@ class PathBusyError(LockedError):
     code = "path-busy"
 
 
-@contextmanager
-def path_locks(folder: str, *, reads: Sequence[str], writes: Sequence[str], command: str) -> Iterator[None]:
-    """While entered, this process is said to read and write paths.
+class PathLocks:
+    """What this process says of paths: one stage after the other, or several at once."""
 
-    Args:
-        folder: `.dvc/tmp`; it exists.
-        reads, writes: absolute paths.
-        command: what is shown to others.
+    def __init__(self, folder: str, *, command: str) -> None:
+        """Args: folder: `.dvc/tmp`; it exists. command: what is shown to others."""
+        self._folder = folder
+        self._own: Holder = {"pid": os.getpid(), "cmd": command}
+        self._held: dict[str, _Paths] = {}
+        self._is_told = True
 
-    Raises:
-        PathBusyError: another living process writes what is read, or uses what is written.
-        OSError: the file cannot be written.
-    """
-    own: Holder = {"pid": os.getpid(), "cmd": command}
-    with _exclusive(folder):
-        before = _read(folder)
-        _refuse(before, reads, writes, own)
-        _write(folder, _with(before, reads, writes, own))
-    try:
-        yield
-    finally:
-        with _exclusive(folder):
-            _write(folder, _without(_read(folder), own))
+    def take(self, stage: str, *, reads: Sequence[str], writes: Sequence[str]) -> None:
+        """Says, until `give_back`, that a stage reads and writes paths.
+
+        Args: reads, writes: absolute paths.
+
+        Raises:
+            PathBusyError: another living process writes what is read, or uses what is written.
+            OSError: the file cannot be written.
+        """
+        with _exclusive(self._folder):
+            others = _without(_read(self._folder), self._own)
+            _refuse(others, reads, writes)
+            held = {**self._held, stage: _Paths(reads, writes)}
+            self._write(others, held)
+            self._held = held
+            self._is_told = True
+
+    def give_back(self, stage: str) -> None:
+        """Takes back what was said of a stage, if anything was. Others see it with the next `take` or `flush`."""
+        if self._held.pop(stage, None) is not None:
+            self._is_told = False
+
+    def flush(self) -> None:
+        """Tells others what was given back."""
+        if not self._is_told:
+            with _exclusive(self._folder):
+                self._write(_without(_read(self._folder), self._own), self._held)
+            self._is_told = True
+
+    def _write(self, others: _Table, held: Mapping[str, _Paths]) -> None:
+        read, write = dict(others.read), dict(others.write)
+        for paths in held.values():
+            for path in paths.reads:
+                if self._own not in read.get(path, ()):
+                    read[path] = [*read.get(path, ()), self._own]
+            write.update(dict.fromkeys(paths.writes, self._own))
+        _write(self._folder, _Table(read, write))
+
+
+class _Paths(NamedTuple):
+    """What one stage reads and writes."""
+
+    reads: Sequence[str]
+    writes: Sequence[str]
 
 
 class _Table:
@@ -102,13 +133,6 @@ def _write(folder: str, table: _Table) -> None:
     atomic.write_file(os.path.join(folder, _FILE), data, durable=False)
 
 
-def _with(table: _Table, reads: Sequence[str], writes: Sequence[str], own: Holder) -> _Table:
-    read = dict(table.read)
-    for path in reads:
-        read[path] = [*read.get(path, ()), own]
-    return _Table(read, {**table.write, **dict.fromkeys(writes, own)})
-
-
 def _without(table: _Table, own: Holder) -> _Table:
     read = {
         path: rest for path, users in table.read.items() if (rest := [one for one in users if one != own])
@@ -116,16 +140,15 @@ def _without(table: _Table, own: Holder) -> _Table:
     return _Table(read, {path: user for path, user in table.write.items() if user != own})
 
 
-def _refuse(table: _Table, reads: Sequence[str], writes: Sequence[str], own: Holder) -> None:
+def _refuse(others: _Table, reads: Sequence[str], writes: Sequence[str]) -> None:
     for path in (*reads, *writes):
-        for other, user in table.write.items():
-            if user != own and _touch(path, other):
+        for other, user in others.write.items():
+            if _touch(path, other):
                 raise _busy(path, "writes", user)
     for path in writes:
-        for other, users in table.read.items():
-            for user in users:
-                if user != own and _touch(path, other):
-                    raise _busy(path, "reads", user)
+        for other, users in others.read.items():
+            if users and _touch(path, other):
+                raise _busy(path, "reads", users[0])
 
 
 def _touch(one: str, other: str) -> bool:

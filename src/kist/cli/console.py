@@ -110,6 +110,20 @@ class Console:
         if not self.quiet:
             self._to_stderr(text)
 
+    def passed_on(self, text: str, *, is_error: bool) -> None:
+        """Writes a line that a command of a stage printed, as it is, also with `--quiet`."""
+        if not is_error:
+            self.out(text)
+            self.flush()
+            return
+        self.erase_progress()
+        self.flush()  # keeps the order of lines when both streams go to one place
+        try:
+            self._err.write(text + "\n")
+            self._err.flush()
+        except OSError:  # nobody reads: no reason to stop the work
+            pass
+
     def data_json(self, value: Any) -> None:
         """Writes `value` as one line of JSON to stdout."""
         import json  # only commands asked for JSON pay for it
@@ -161,6 +175,13 @@ class Console:
 
         self.erase_progress()
         return getpass.getpass(f"{visible(prompt)}: ", stream=self._err)
+
+    def browse(self, address: str) -> None:
+        """Shows an address to open, and opens it where there is a browser."""
+        import webbrowser  # a login is rare
+
+        self.note(f"To log in, open this address in a browser on this machine:\n{address}")
+        webbrowser.open(address)
 
     def flush(self) -> None:
         """Hands all data written so far to the operating system.

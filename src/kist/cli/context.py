@@ -5,8 +5,6 @@ The command line is the only place that knows the environment and the home direc
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -64,16 +62,12 @@ class Context:
 
         The project's are None outside a repository. Source: DVC 3.67.1, with its environment variables.
         """
+        from kist.repo.config_files import (
+            config_paths,
+        )  # most commands that need no repository need no settings
         from kist.repo.repository import find_root
-        from kist.repo.settings import ConfigPaths  # most commands that need no repository need no settings
 
-        root = find_root(self.cwd)
-        return ConfigPaths(
-            system=os.path.join(system_config_directory(self.environ), "config"),
-            user=os.path.join(user_config_directory(self.environ), "config"),
-            project=os.path.join(root, ".dvc", "config") if root else None,
-            local=os.path.join(root, ".dvc", "config.local") if root else None,
-        )
+        return config_paths(self.environ, find_root(self.cwd))
 
     def root(self) -> str:
         """Returns the top directory of the repository around the current directory.
@@ -103,6 +97,7 @@ class Context:
                 self._repository.limiter = Limiter(self.bytes_per_s)
             if self.console.is_answered:
                 self._repository.ask = self.console.ask_secret
+                self._repository.browse = self.console.browse
         return self._repository
 
     def warn_of_old_spellings(self) -> None:
@@ -120,23 +115,3 @@ class Context:
         """Lets the repository write what it wants to remember."""
         if self._repository is not None:
             self._repository.close()
-
-
-def system_config_directory(environ: Mapping[str, str]) -> str:
-    """Returns the directory of the system's configuration."""
-    if environ.get("DVC_SYSTEM_CONFIG_DIR"):
-        return environ["DVC_SYSTEM_CONFIG_DIR"]
-    if sys.platform == "darwin":
-        return "/Library/Application Support/dvc"
-    first = environ.get("XDG_CONFIG_DIRS", "").split(os.pathsep)[0].strip()
-    return os.path.join(first or "/etc/xdg", "dvc")
-
-
-def user_config_directory(environ: Mapping[str, str]) -> str:
-    """Returns the directory of the user's own configuration."""
-    if environ.get("DVC_GLOBAL_CONFIG_DIR"):
-        return environ["DVC_GLOBAL_CONFIG_DIR"]
-    home = environ.get("HOME") or os.path.expanduser("~")
-    if sys.platform == "darwin":
-        return os.path.join(home, "Library", "Application Support", "dvc")
-    return os.path.join(environ.get("XDG_CONFIG_HOME", "").strip() or os.path.join(home, ".config"), "dvc")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from typing import TYPE_CHECKING
 
 from kist.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from kist.cli.context import Context
     from kist.repo.elsewhere import OtherRepository
@@ -21,10 +23,10 @@ class NoGitError(InputError):
     code = "no-git"
 
 
-def add_repository_arguments(parser: argparse.ArgumentParser) -> None:
+def add_repository_arguments(parser: argparse.ArgumentParser, *, is_path_needed: bool = False) -> None:
     """Adds DVC's arguments that name a repository, a path in it, and settings to use there."""
-    parser.add_argument("url", help="A repository on this machine: `.`, or a path to it or into it.")
-    parser.add_argument("path", nargs="?", help="A file or folder in it.")
+    parser.add_argument("url", help="A repository: `.`, a path to it or into it, or an address of Git.")
+    parser.add_argument("path", nargs=None if is_path_needed else "?", help="A file or folder in it.")
     parser.add_argument("--rev", nargs="?", metavar="REV", help="A branch, tag or commit.")
     parser.add_argument("--config", metavar="FILE", help="Settings on top of the repository's own.")
     parser.add_argument("--remote", metavar="NAME", help="The remote to ask for what the cache lacks.")
@@ -33,15 +35,18 @@ def add_repository_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_from(args: argparse.Namespace, context: Context) -> tuple[OtherRepository, str]:
-    """Returns the repository that the arguments name, and the path in it relative to its root.
+def open_from(args: argparse.Namespace, context: Context) -> tuple[OtherRepository, str, str | None]:
+    """Returns the repository that the arguments name, the path in it relative to its root, and the revision to read.
 
-    Raises: NotLocalError, NoSuchRepositoryError, PathMissingError, NoGitError, RemoteConfigError, UnknownRemoteError.
+    Without a revision the working tree is read, where there is one.
+
+    Raises: NoSuchRepositoryError, PathMissingError, NoGitError, RemoteConfigError, UnknownRemoteError; for addresses
+        as of `open_repository`.
     """
     from kist.repo.elsewhere import open_repository, parse_remote_config
     from kist.repo.listing import path_inside
 
-    def opened(inside: str | None) -> OtherRepository:
+    def opened(inside: str | None, rev: str | None = args.rev or None) -> OtherRepository:
         return open_repository(
             args.url,
             cwd=context.cwd,
@@ -49,11 +54,15 @@ def open_from(args: argparse.Namespace, context: Context) -> tuple[OtherReposito
             user_config=context.config_paths(),
             progress=context.progress,
             environ=context.environ,
+            rev=rev,
         )
 
     repository = opened(None)
-    path = path_inside(repository.root, args.path, cwd=context.cwd, is_rev=bool(args.rev))
-    if path and not args.rev:
+    if repository.commit is not None:
+        path, repository = _inside_clone(args.path or "", repository, opened)
+    else:
+        path = path_inside(repository.root, args.path, cwd=context.cwd, is_rev=bool(args.rev))
+    if path and not args.rev and repository.commit is None:
         absolute = repository.abspath(path)
         repository = opened(absolute)
         path = os.path.relpath(absolute, repository.root).replace(os.sep, "/")
@@ -70,7 +79,17 @@ def open_from(args: argparse.Namespace, context: Context) -> tuple[OtherReposito
         raise NoGitError(
             f"cannot look at '{args.rev}' in '{args.url}': it is not in Git", hint="leave `--rev` out"
         )
-    return repository, path
+    return repository, path, repository.commit or args.rev or None
+
+
+def _inside_clone(
+    path: str, repository: OtherRepository, opened: Callable[[str | None, str | None], OtherRepository]
+) -> tuple[str, OtherRepository]:
+    """Returns a path of a clone relative to the repository that holds it, which may be a nested one; and that."""
+    path = posixpath.normpath("/" + path).lstrip("/")
+    inner = opened(path, repository.commit) if path else repository  # asks nobody: the commit is here
+    below = os.path.relpath(inner.root, repository.root).replace(os.sep, "/")
+    return (path, inner) if below == "." else (path[len(below) + 1 :], inner)
 
 
 def short_size(size: int | None) -> str:

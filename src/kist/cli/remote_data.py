@@ -167,18 +167,19 @@ def _copy(args: argparse.Namespace, context: Context) -> int:
 
 def _init(args: argparse.Namespace, context: Context) -> int:
     """Returns 0."""
-    from kist.repo.remote_packed import init_packed
+    from kist.repo.remote_packed import WITH_FOLDERS, init_packed
+    from kist.repo.transfers import GUARDS
 
     repository = context.repository()
     remote, _ = repository.settings.choose_remote(args.name)
-    if remote.scheme == "s3":
-        _guard_profile(context, remote)
+    if remote.scheme in GUARDS:
+        _guard(context, remote)
     name, is_new = init_packed(repository, remote.name)
     if is_new:
         context.console.info(f"Remote '{name}' is packed now: Kist reads and writes it, DVC does not.")
     else:
         context.console.info(f"Remote '{name}' was packed already.")
-    if remote.scheme not in ("s3", "local", "ssh", "webdav", "webdavs"):
+    if remote.scheme not in WITH_FOLDERS | GUARDS.keys():
         context.console.note("DVC is not kept from writing there in its own layout; do not use both.")
     return 0
 
@@ -186,14 +187,15 @@ def _init(args: argparse.Namespace, context: Context) -> int:
 def _convert(args: argparse.Namespace, context: Context) -> int:
     """Returns 0, or 1 when something stays in the old layout."""
     from kist.repo.remote_convert import convert
+    from kist.repo.transfers import GUARDS
 
     repository, console = context.repository(), context.console
     remote, _ = repository.settings.choose_remote(args.name)
-    if remote.scheme == "s3" and args.packed:
-        _guard_profile(context, remote)
+    if remote.scheme in GUARDS and args.packed:
+        _guard(context, remote)
     done = convert(repository, remote.name, to_packed=args.packed, jobs=args.jobs)
-    if remote.scheme == "s3" and args.loose and not done.failed:
-        _guard_profile(context, remote, lift=True)
+    if remote.scheme in GUARDS and args.loose and not done.failed:
+        _guard(context, remote, lift=True)
     if context.as_json:
         failed = [
             {"oid": oid, "algorithm": algorithm, "why": why} for (algorithm, oid), why in done.failed.items()
@@ -212,23 +214,23 @@ def _convert(args: argparse.Namespace, context: Context) -> int:
     return 1 if done.failed else 0
 
 
-def _guard_profile(context: Context, remote: RemoteSettings, *, lift: bool = False) -> None:
-    """Names a profile that DVC does not find, wherever one is named, so that DVC stops before it writes there."""
+def _guard(context: Context, remote: RemoteSettings, *, lift: bool = False) -> None:
+    """Gives an option a value that DVC cannot use, wherever it is set, so that DVC stops before it writes there."""
     from kist.cli.levels import make_editor
-    from kist.repo.transfers import guarded_profile, unguarded_profile
+    from kist.repo.transfers import GUARDS, guarded, unguarded
 
-    editor = make_editor(context)
+    editor, option = make_editor(context), GUARDS[remote.scheme]
     key = editor.existing_remote(remote.name, None)
     for level in ("system", "global", "project", "local"):
-        setting = editor.settings.only(level).get(key, "profile")
+        setting = editor.settings.only(level).get(key, option)
         present = str(setting.value) if setting is not None else None
         if lift:
-            own = unguarded_profile(present or "")
+            own = unguarded(option, present or "")
             if present and own and own != present:
-                editor.modify_remote(remote.name, "profile", own, level=level)
+                editor.modify_remote(remote.name, option, own, level=level)
             elif present and own != present:
-                editor.unset_remote_option(remote.name, "profile", level=level)
+                editor.unset_remote_option(remote.name, option, level=level)
             continue
-        value = guarded_profile(present)
+        value = guarded(option, present)
         if (present is not None or level == remote.level) and value != present:
-            editor.modify_remote(remote.name, "profile", value, level=level)
+            editor.modify_remote(remote.name, option, value, level=level)

@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from kist.repo.repro_events import Event
 
 
-def teller(context: Context) -> Callable[[Event], None]:
-    """Returns what says each step; with `--json` on standard error."""
+def teller(context: Context, *, is_mixed: bool = False) -> Callable[[Event], None]:
+    """Returns what says each step; with `--json` on standard error.
+
+    Args: is_mixed: several stages run at once, so that each line of a command says whose it is.
+    """
     console = context.console
     say = console.note if context.as_json else console.info
 
@@ -22,8 +25,13 @@ def teller(context: Context) -> Callable[[Event], None]:
         elif kind == "running":
             say(f"Running stage '{stage}':")
         elif kind == "command":
-            say(f"> {text}")
+            say(f"{stage} | > {text}" if is_mixed else f"> {text}")
             console.flush()  # before the command prints
+        elif kind == "items":
+            say(f"{stage} | {text} items are to run" if is_mixed else f"{text} items are to run")
+        elif kind in ("output", "error output"):
+            is_error = kind == "error output" or context.as_json
+            console.passed_on(f"{stage} | {text}", is_error=is_error)
         elif kind == "unchanged":
             say(
                 f"'{stage}' didn't change, skipping"

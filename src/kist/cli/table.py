@@ -67,6 +67,10 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
             Command("dag", "Show which stages depend on which.", domain_exit_code=255),
             Command("freeze", "Keep stages from running again."),
             Command("unfreeze", "Let frozen stages run again."),
+            Command("reproduce", "Make a revision again in a clean folder, and compare what comes out."),
+            Command(
+                "report", "Say in Markdown what a change did, and post it as a comment.", domain_exit_code=255
+            ),
         ),
     ),
     (
@@ -74,7 +78,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         (
             Command("metrics", "Show and compare metrics.", domain_exit_code=255),
             Command("params", "Compare parameters.", domain_exit_code=255),
-            Command("plots", "Draw plots, also of several versions.", domain_exit_code=255),
+            Command("plots", "Draw plots, also of several versions."),
             Command(
                 "dataset",
                 "Note which version of a dataset elsewhere is used.",
@@ -131,6 +135,19 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
             Command("push", "Send data to a remote."),
             Command("gc", "Remove data that nothing needs.", domain_exit_code=255),
             Command("fsck", "Verify data in the cache and remotes, and mend it."),
+        ),
+    ),
+    (
+        "Data from elsewhere",
+        (
+            Command("get", "Download data of another repository."),
+            Command("get-url", "Download data from a storage."),
+            Command(
+                "import", "Bring data of another repository here, and note its version.", module="import_data"
+            ),
+            Command("import-url", "Bring data from a storage here, and note where it is from."),
+            Command("update", "Take what the sources of imported data have now."),
+            Command("list-url", "List what a storage holds.", aliases=("ls-url",), domain_exit_code=255),
         ),
     ),
     (

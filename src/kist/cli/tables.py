@@ -10,12 +10,14 @@ from kist.cli.console import visible
 if TYPE_CHECKING:
     from kist.compare.values import Table
 
-_MARKDOWN_ROOM = 2
-"""A column of a Markdown table is wider than its header by so much at least."""
+_ROOM = 2
+"""A column is wider than its header by so much at least."""
 
 
 def table_lines(table: Table, *, markdown: bool = False) -> list[str]:
-    """Returns a table's lines; a Markdown table ends in an empty one, so that text may follow."""
+    """Returns a table's lines: none where it has no rows, but of a Markdown table its header, and an empty one last."""
+    if not table.rows and not markdown:
+        return []
     headers = [_clean(cell) for cell in table.headers]
     rows = [[_clean(cell) for cell in row] for row in table.rows]
     return _markdown(headers, rows) if markdown else _plain(headers, rows)
@@ -27,7 +29,7 @@ def _clean(cell: str) -> str:
 
 def _plain(headers: list[str], rows: list[list[str]]) -> list[str]:
     split = [[cell.split("\n") for cell in row] for row in [headers, *rows]]
-    widths = [max(_width(part) for row in split for part in row[at]) for at in range(len(headers))]
+    widths = _widths([[part for row in split[1:] for part in row[at]] for at in range(len(headers))], headers)
     lines = []
     for row in split:
         for number in range(max(map(len, row), default=0)):
@@ -38,13 +40,17 @@ def _plain(headers: list[str], rows: list[list[str]]) -> list[str]:
 
 def _markdown(headers: list[str], rows: list[list[str]]) -> list[str]:
     safe = [[cell.replace("\n", " ").replace("|", "\\|") for cell in row] for row in [headers, *rows]]
-    widths = [max(map(_width, column)) for column in zip(*safe, strict=True)]
-    widths = [
-        max(width, _width(header) + _MARKDOWN_ROOM) for width, header in zip(widths, safe[0], strict=True)
-    ]
+    widths = _widths([[row[at] for row in safe[1:]] for at in range(len(headers))], safe[0])
     lines = ["| " + " | ".join(map(_filled, row, widths)) + " |" for row in safe]
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     return [lines[0], rule, *lines[1:], ""]
+
+
+def _widths(columns: list[list[str]], headers: list[str]) -> list[int]:
+    return [
+        max([_width(header) + _ROOM, *map(_width, cells)])
+        for header, cells in zip(headers, columns, strict=True)
+    ]
 
 
 def _width(text: str) -> int:

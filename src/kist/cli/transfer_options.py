@@ -85,11 +85,18 @@ def report_transfer(
     if context.as_json:
         print_objects(context, repository, result)
         failed = [list(failure) for failure in result.failed]
-        context.console.data_json({f"{verb}ed": result.moved, "bytes": result.size_bytes, "failed": failed})
+        summary = {f"{verb}ed": result.moved, "bytes": result.size_bytes, "failed": failed}
+        if result.changed:
+            summary["metafiles"] = [repository.shown(path) for path in result.changed]
+        context.console.data_json(summary)
     elif result.moved:
         context.console.info(f"{counted(result.moved)} {verb}ed")
     elif not result.failed and not result.absent:
         context.console.info("Everything is up to date.")
+    if result.changed and not context.as_json:
+        from kist.cli.hints import print_tracking_hint  # most remotes change no metafile
+
+        print_tracking_hint(context, [repository.shown(path) for path in result.changed])
     report_failures(repository, result, verb)
 
 
@@ -114,6 +121,8 @@ def print_objects(context: Context, repository: Repository, result: TransferResu
 def report_failures(repository: Repository, result: TransferResult, verb: str) -> None:
     """Raises one error for all objects that could not be transferred (rule R10)."""
     if not result.failed:
+        if result.errors:
+            raise result.errors[0]
         if result.absent:
             from kist.repo.absent import absence
 

@@ -22,7 +22,8 @@ from kist.compare.merge import (
     merged_size,
 )
 from kist.errors import FormatError
-from kist.formats.manifest import count_files
+from kist.formats.filelists import entries_of, spelled
+from kist.formats.manifest import count_files, parse_manifest
 from kist.formats.metafile import parse_metafile, render_metafile, with_checksum
 from kist.formats.records import LEGACY_MD5, MD5, Digest, Metafile, Output
 
@@ -94,12 +95,18 @@ def needed_manifests(
     if _is_one_record(before, mine, other):
         return {}
     found: dict[Digest, str | None] = {}
-    for one, two, three in _matched(before, mine, other):
+    listed: dict[Digest, bytes] = {}
+    for outs in _matched(before, mine, other):
+        one, two, three = (_spelled(out, listed) for out in outs)
         if two is None or three is None or not _are_directories(two, three):
             continue
         if _content(two) != _content(three) and _content(one) not in (_content(two), _content(three)):
-            outs = (two, three, one) if one is not None and _are_directories(one, two) else (two, three)
-            found.update((out.digest, out.remote) for out in outs if out.digest is not None)
+            both = (two, three, one) if one is not None and _are_directories(one, two) else (two, three)
+            found.update(
+                (out.digest, out.remote)
+                for out in both
+                if out.digest is not None and out.digest not in listed
+            )
     return found
 
 
@@ -175,6 +182,15 @@ def _content(out: Output | None) -> tuple[Any, ...] | None:
     return None if out is None else (out.digest, out.files, out.version_id, out.cloud)
 
 
+def _spelled(out: Output | None, listed: dict[Digest, bytes]) -> Output | None:
+    """Returns an output with the digest that its `files:` list stands for; `listed` gets the manifest."""
+    found = spelled(out, name=out.path) if out is not None and out.files else None
+    if out is None or found is None:
+        return out
+    listed[found.digest] = found.manifest
+    return out._replace(digest=found.digest, size=found.size_bytes, nfiles=found.nfiles)
+
+
 def _are_directories(one: Output, two: Output) -> bool:
     """Says whether two outputs are directories with manifests of one kind."""
     kinds = {out.digest.algorithm for out in (one, two) if out.digest is not None and out.digest.is_dir}
@@ -200,6 +216,7 @@ class _Merger:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
+        self._listed: dict[Digest, bytes] = {}
         self.decisions: list[Decision] = []
         self.manifests: list[tuple[Digest, bytes]] = []
         self.notes: list[str] = []
@@ -300,6 +317,19 @@ class _Merger:
         value, clashes = merge_value(_content(base), _content(ours), _content(theirs))
         if not clashes:
             return ours if value == _content(ours) else _with_content(ours, theirs)
+        if not _has_place(ours, theirs):
+            return self._clashing(base, ours, theirs)
+        # Who only pushed changed nothing but where the data is.
+        found = [_spelled(out, self._listed) for out in (base, ours, theirs)]
+        before, mine, other = (None if out is None else out.digest for out in found)
+        if mine == other or (other == before and before is not None):
+            return ours
+        if mine == before and (mine is None or not mine.is_dir):
+            return _with_content(ours, theirs)
+        return self._clashing(found[0], found[1] or ours, found[2] or theirs)
+
+    def _clashing(self, base: Output | None, ours: Output, theirs: Output) -> Output:
+        """Returns ours with the merged content, or that of the side which is chosen."""
         note = ""
         if _are_directories(ours, theirs):
             try:
@@ -318,14 +348,17 @@ class _Merger:
         missing = [
             out.digest.value
             for out in _directories(base, ours, theirs)
-            if out.digest is not None and out.digest not in self._resources.manifests
+            if out.digest is not None and self._manifest(out.digest) is None
         ]
         return f"its list of files, object {missing[0]}, is {self._resources.absent}" if missing else ""
+
+    def _manifest(self, digest: Digest) -> bytes | None:
+        return self._listed.get(digest) or self._resources.manifests.get(digest)
 
     def _directory(self, base: Output | None, ours: Output, theirs: Output) -> Output | None:
         """Returns ours with the merged directory, or None where a manifest is missing."""
         outs = _directories(base, ours, theirs)
-        found = [self._resources.manifests.get(out.digest) for out in outs if out.digest is not None]
+        found = [self._manifest(out.digest) for out in outs if out.digest is not None]
         texts = [text for text in found if text is not None]
         if len(texts) < len(outs) or ours.digest is None:
             return None
@@ -336,6 +369,15 @@ class _Merger:
         )
         self.decisions += merged.decisions
         digest = Digest(algorithm, manifest_oid(merged.manifest))
+        if ours.files is not None or theirs.files is not None:
+            known = sorted([*(theirs.files or ()), *(ours.files or ())], key=lambda entry: bool(entry.cloud))
+            tree = parse_manifest(merged.manifest, name=ours.path)
+            files = entries_of(
+                tree, algorithm, known, lambda oid: self._resources.size_of(Digest(algorithm, oid))
+            )
+            return ours._replace(
+                files=files, digest=None, size=None, nfiles=None, cloud=None, version_id=None
+            )
         for out in (ours, theirs):
             if out.digest == digest:
                 return _with_content(ours, out)
@@ -347,6 +389,11 @@ class _Merger:
             lambda oid: self._resources.size_of(Digest(algorithm, oid)),
         )
         return ours._replace(digest=digest, size=size, nfiles=count_files(merged.manifest))
+
+
+def _has_place(*outs: Output) -> bool:
+    """Says whether one of the outputs tells where its data is at a service."""
+    return any(out.files or out.cloud for out in outs)
 
 
 class _Present(NamedTuple):

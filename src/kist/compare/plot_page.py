@@ -52,9 +52,10 @@ _PAGE = f"""<!DOCTYPE html>
 
 
 class PageTemplateError(InputError):
-    """A page of the user's own has no place for the plots; the user adds it."""
+    """A page of the user's own has no place for the plots; the user adds it. Exit 255, as DVC."""
 
     code = "plot-page"
+    exit_code = 255
 
 
 class Picture(NamedTuple):

@@ -28,9 +28,10 @@ _SPLIT = (
 
 
 class TemplateError(FormatError):
-    """A template cannot be filled; the user mends it or takes another one."""
+    """A template cannot be filled; the user mends it or takes another one. Exit 255, as DVC."""
 
     code = "plot-template"
+    exit_code = 255
 
 
 class Drawing(NamedTuple):
@@ -98,6 +99,19 @@ def fill_template(template: Mapping[str, Any], drawing: Drawing, *, name: str, s
                 apart[anchor(key)] = values.pop(key)
     filling = {anchor(key): value for key, value in values.items()}
     return Filled(_filled(template, filling), apart)
+
+
+def drawable(content: Any) -> Any:
+    """Returns a filled template as today's Vega-Lite takes it, which stumbles over channels without a field."""
+    if isinstance(content, list):
+        return [drawable(item) for item in content if item != {}]
+    if not isinstance(content, dict):
+        return content
+    kept = {key: value for key, value in content.items() if key == "data" or value != {}}
+    schema = kept.get("$schema")
+    if isinstance(schema, str):
+        kept["$schema"] = schema.replace("/vega-lite/v5", "/vega-lite/v6")
+    return {key: value if key == "data" else drawable(value) for key, value in kept.items()}
 
 
 def _varied(sources: list[Column]) -> list[str]:

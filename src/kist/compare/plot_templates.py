@@ -57,8 +57,8 @@ def _axis(name: str, **more: Any) -> Spec:
     return {"field": anchor(name), "title": anchor(f"{name}_label"), **more}
 
 
-def _quantity(name: str) -> Spec:
-    return _axis(name, type="quantitative", scale={"zero": False})
+def _quantity(name: str, **more: Any) -> Spec:
+    return _axis(name, type="quantitative", scale={"zero": False, **more})
 
 
 def _simple() -> Spec:
@@ -110,12 +110,15 @@ def _smooth() -> Spec:
             "strokeDash": anchor("stroke_dash"),
         },
         "layer": [
+            {"transform": [loess], "mark": "line", "encoding": {"y": _quantity("y")}},
             {
                 "params": [anchor("zoom_and_pan")],
-                "mark": {"type": "line", "opacity": 0.2},
-                "encoding": {"y": _quantity("y")},
+                "mark": "line",
+                "encoding": {
+                    "y": _quantity("y"),
+                    "opacity": {"condition": {"test": "smooth < 0.002", "value": 1}, "value": 0.2},
+                },
             },
-            {"transform": [loess], "mark": "line", "encoding": {"y": _quantity("y")}},
             {
                 "transform": [
                     {"calculate": anchor("pivot_field"), "as": "pivot_field"},
@@ -140,8 +143,8 @@ def _scatter() -> Spec:
         "params": [anchor("zoom_and_pan")],
         "mark": {"type": "point", "filled": True, "opacity": 0.7},
         "encoding": {
-            "x": _quantity("x"),
-            "y": _quantity("y"),
+            "x": _quantity("x", padding=8),
+            "y": _quantity("y", padding=8),
             "color": anchor("color"),
             "shape": anchor("shape"),
             "tooltip": anchor("tooltip"),

@@ -5,6 +5,7 @@ Lines and points go into a grid of Braille dots, one series a colour, or of lett
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -146,13 +147,11 @@ def _dots(series: list[_Series], frame: _Frame, columns: int, joins: bool, paint
             owner[cell] = at
     lines = []
     for row in range(_HEIGHT):
+        cells = [(owner.get((column, row)), bits.get((column, row), 0)) for column in range(columns)]
         line = ""
-        for column in range(columns):
-            cell = (column, row)
-            mark = chr(0x2800 + bits[cell]) if cell in bits else " "
-            if paint is not None and cell in bits:
-                mark = paint(mark, COLOURS[owner[cell] % len(COLOURS)])
-            line += mark
+        for who, run in itertools.groupby(cells, lambda cell: cell[0]):
+            marks = "".join(chr(0x2800 + dots) if dots else " " for _, dots in run)
+            line += marks if who is None or paint is None else paint(marks, COLOURS[who % len(COLOURS)])
         lines.append(line.rstrip())
     return lines
 

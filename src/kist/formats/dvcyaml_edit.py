@@ -97,9 +97,13 @@ def with_dataset(previous: bytes | None, spec: dict[str, Any], *, name: str) -> 
     """
     value = _value(previous, name)
     known = value.get("datasets") or []
-    datasets = [spec if one.get("name") == spec["name"] else one for one in known]
-    datasets += [] if spec in datasets else [spec]
-    return _written(previous, {**value, "datasets": datasets}, name)
+    if spec in known:
+        return previous or b""
+    for part in ({}, spec):  # emptied first: keys that stay would keep their places, and new ones come last
+        known = [part if one.get("name") in (spec["name"], None) else one for one in known]
+        known += [] if part in known else [part]
+        previous = _written(previous, {**value, "datasets": known}, name)
+    return previous or b""
 
 
 def _entry(pair: dict[str, Any]) -> Any:

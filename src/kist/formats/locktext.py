@@ -5,6 +5,8 @@ Not here: what the text means (lockfile), writing the file. Implements docs/spec
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from kist.formats import yaml
 from kist.formats.lockfile import (
     SCHEMA,
@@ -40,8 +42,12 @@ class LockText:
         self._blocks: dict[str, str] = {}
         self._is_split = data is None or self._split(data.decode("utf-8", "replace"))
 
-    def put(self, name: str, stage: LockedStage) -> bytes:
-        """Returns the bytes of the file after one stage's entry was replaced or added, as DVC would have them."""
+    def put(self, name: str, stage: LockedStage, *, later: Container[str] = ()) -> bytes:
+        """Returns the bytes of the file after one stage's entry was replaced or added, as DVC would have them.
+
+        Args: later: an entry that is added comes before the first of these; without them, and in a file that is not
+            laid out as DVC does, at the end.
+        """
         if self.data is not None and self.stages.get(name) == stage:
             return self.data
         self.stages[name] = stage
@@ -57,7 +63,12 @@ class LockText:
             key = next(at for at, line in enumerate(lines) if not is_comment(line))
             body = next((at for at in range(key + 1, len(lines)) if not is_comment(lines[at])), len(lines))
             text = "".join([*lines[:body], text.split("\n", 1)[1]])
-        self._blocks[name] = text
+        follower = next((other for other in self._blocks if other in later), None) if before is None else None
+        if follower is None:
+            self._blocks[name] = text
+        else:
+            self._blocks = _inserted(self._blocks, name, text, follower)
+            self.stages = {other: self.stages[other] for other in self._blocks}
         self.data = "".join([self._head, *self._blocks.values(), self._tail]).encode()
         return self.data
 
@@ -79,6 +90,15 @@ class LockText:
         self._head = "".join(lines[: found.first])
         self._tail = "".join(lines[found.end :])
         return True
+
+
+def _inserted(blocks: dict[str, str], name: str, text: str, follower: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for other, block in blocks.items():
+        if other == follower:
+            found[name] = text
+        found[other] = block
+    return found
 
 
 def _key(name: str) -> str:

@@ -24,8 +24,14 @@ _RELPATH_AT = 32 + len(_MIDDLE)
 _HEAD = b'[{"md5": "'
 _TAIL = b'"}]'
 _GAP = b'"}, {"md5": "'
+_MD5_KEY = '"md5": "'
+_MD5_ITEM = re.compile('"md5": "([0-9a-f]{32})"')
 _WALK_LIMIT = 20_000
 """Differing items up to which two manifests are walked side by side; beyond, sets of all items are cheaper."""
+
+
+EMPTY_DIR = "d751713988987e9331980363e24189ce.dir"
+"""The manifest of a directory without files, `[]`."""
 
 
 class ManifestError(FormatError):
@@ -158,20 +164,11 @@ def member_oids(data: bytes, *, name: str) -> set[str]:
     """
     # In JSON a quote inside of a path is escaped, so this text can only be a key.
     if data.startswith(_HEAD) and data.isascii():
-        pieces = data.decode("ascii").split('"md5": "')[1:]
-        found = [piece[:32] for piece in pieces]
-        digits = "".join(found)
-        ends = "".join([piece[32:33] for piece in pieces])
-        if ends == '"' * len(pieces) and len(digits) == 32 * len(pieces) and _is_hexadecimal(digits):
+        text = data.decode("ascii")
+        found = _MD5_ITEM.findall(text)
+        if len(found) == text.count(_MD5_KEY):
             return set(found)
     return parse_manifest(data, name=name).oids()
-
-
-def _is_hexadecimal(digits: str) -> bool:
-    try:
-        return len(bytes.fromhex(digits)) * 2 == len(digits) and digits == digits.lower()
-    except ValueError:
-        return False
 
 
 def compare_manifests(old: bytes, new: bytes, *, name: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -357,16 +354,11 @@ def _refuse_unsafe(grouped: dict[str, list[tuple[str, str]]], relpaths: list[str
     if len(set(relpaths)) != len(relpaths):
         raise ManifestError(f"cannot use manifest '{name}': it names a path twice")
     for path, pairs in grouped.items():
-        if path and not _is_safe_folder(path):
+        if path and not is_safe_path(path):
             raise ManifestError(f"cannot use manifest '{name}': unsafe path '{path}'")
         prefix = path + "/" if path else ""
         for file_name, _ in pairs:
-            if (
-                file_name in _UNSAFE
-                or "\0" in file_name
-                or "\\" in file_name
-                and not _is_safe_folder(file_name)
-            ):
+            if file_name in _UNSAFE or "\0" in file_name or "\\" in file_name and not is_safe_path(file_name):
                 raise ManifestError(f"cannot use manifest '{name}': unsafe path '{prefix + file_name}'")
             if grouped.get(prefix + file_name) is not None:
                 raise ManifestError(
@@ -377,7 +369,8 @@ def _refuse_unsafe(grouped: dict[str, list[tuple[str, str]]], relpaths: list[str
 _UNSAFE = frozenset({"", ".", "..", ".git", ".dvc", "git~1"})
 
 
-def _is_safe_folder(path: str) -> bool:
+def is_safe_path(path: str) -> bool:
+    """Says whether a relative path stays in its folder and out of `.git` and `.dvc`, wherever it is made (rule R14)."""
     # A backslash separates on Windows: what is safe must be safe on each system that may check it out.
     parts = path.replace("\\", "/").split("/")
     return "\0" not in path and not any(part.lower() in _UNSAFE for part in parts)

@@ -496,6 +496,18 @@ class GitRepository:
         found = os.fsdecode(self._git.run(["check-ignore", "--stdin", "-z"], data=data, accepted=(0, 1)))
         return {wanted[path] for path in found.split("\0") if path}
 
+    def settings_below(self, prefix: str) -> list[tuple[str, str]]:
+        """Returns (rest of the name, value) of the settings whose name begins with `prefix`, the last one of each.
+
+        Raises: GitError.
+        """
+        pattern = "^" + prefix.replace(".", "[.]")
+        found = self._git.run(["config", "--null", "--get-regexp", pattern], accepted=(0, 1))
+        items = [
+            item.partition("\n") for item in found.decode("utf-8", "surrogateescape").split("\0") if item
+        ]
+        return list({name[len(prefix) :]: value for name, _, value in items}.items())
+
     def stage(self, paths: Iterable[str]) -> None:
         """Puts the present content of `paths` into the index; a file that is gone is taken out.
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from kist.base import atomic
 from kist.errors import FormatError
 from kist.formats.records import LockedStage
-from kist.formats.runrecord import RunIds, parse_run, render_run, run_ids
+from kist.formats.runrecord import RunIdError, RunIds, parse_run, render_run, run_ids
 from kist.pipeline.resolve import ResolvedStage
 from kist.store.loose import LooseStore
 
@@ -56,6 +56,35 @@ class RunCache(NamedTuple):
             return False
         self.write(path, render_run(run))
         return True
+
+    def save_all(self, runs: Iterable[LockedStage], *, folders: Iterable[str] = ()) -> None:
+        """Remembers many runs at once, durable when this returns; those without an id are left out.
+
+        Args: folders: of the objects of their outputs; their names are made durable before any record is there.
+
+        Raises: OSError.
+        """
+        files: dict[str, bytes] = {}
+        made: dict[str, None] = {}
+        store = LooseStore(self.base, shared_group=self.shared_group)
+        for run in runs:
+            try:
+                path = self.path(run_ids(run))
+            except RunIdError:
+                continue  # a parameter that cannot be compared either
+            if os.path.lexists(path):
+                continue
+            folder = os.path.dirname(path)
+            if not os.path.isdir(folder):
+                store.make_folder(folder)
+                made.update(dict.fromkeys((os.path.dirname(folder), self.root, self.base)))
+            files[path] = render_run(run)
+        atomic.write_many(
+            list(files.items()),
+            root=self.base,
+            mode=_SHARED_MODE if self.shared_group else None,
+            folders=[*folders, *made],
+        )
 
     def write(self, path: str, data: bytes) -> None:
         """Writes one record's bytes, durable when this returns."""

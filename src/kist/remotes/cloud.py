@@ -6,6 +6,9 @@ Not here: addresses, credentials and parts (the modules of the services). Implem
 from __future__ import annotations
 
 import datetime
+import re
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,11 +29,12 @@ from kist.remotes.storage import (
     StorageUnreachableError,
     WithoutParts,
 )
-from kist.remotes.web import refuse_login
+from kist.remotes.web import HttpClient, refuse_login
 
 TIMEOUT_S = 30.0
 _WHOLE_BYTES = 16 << 20
 _BLOCK_BYTES = 8 << 20
+_BUSY = re.compile(r"(?:status(?: code)?|response):? (?:429|503)\b|SlowDown|TooManyRequests|ServerBusy")
 _UNREACHABLE = (
     "Connection refused",
     "dns error",
@@ -63,6 +67,8 @@ class CloudStorage(WithoutParts):
         self.options: Mapping[str, str] = place.options
         self.place = place
         self.abilities = abilities
+        self._wait_lock = threading.Lock()
+        self._asked_s = self._wait_until_s = 0.0
         if not bucket:
             raise StorageRefusedError(
                 f"cannot use remote '{self.name}': its address names no {self.kind}",
@@ -161,6 +167,41 @@ class CloudStorage(WithoutParts):
             if "bucket" in error.message:
                 raise
 
+    def head_version(self, key: str, version: str) -> Item | None:
+        """As of VersionedStorage."""
+        options: Any = {"version": version, "head": True}
+        try:
+            with self.translated("read", key):
+                found = obstore.get(self.store, self.path_of(key), options=options).meta
+        except StorageMissingError:
+            return None
+        return self._item(found)._replace(version=version)
+
+    def read_version(
+        self, key: str, version: str, *, first: int = 0, size: int | None = None
+    ) -> Iterator[bytes]:
+        """As of VersionedStorage."""
+        if size == 0:
+            return
+        options: dict[str, Any] = {"version": version}
+        if size is not None:
+            options["range"] = (first, first + size)
+        elif first:
+            options["range"] = {"offset": first}
+        with self.translated("read", key):
+            found = obstore.get(self.store, self.path_of(key), options=options)  # type: ignore[arg-type]
+            yield from self._blocks(key, found, found.meta["size"] - first if size is None else size)
+
+    def _blocks(self, key: str, found: Any, expected: int) -> Iterator[bytes]:
+        """Yields the body of an answer, which must have the promised length."""
+        have = 0
+        blocks = (found.bytes(),) if expected <= _WHOLE_BYTES else found.stream(min_chunk_size=_BLOCK_BYTES)
+        for block in blocks:
+            have += len(block)
+            yield bytes(block)
+        if have != expected:
+            raise StorageFailedError(f"cannot read '{key}': {have} bytes came of {expected}")
+
     def read(self, key: str, *, first: int = 0, size: int | None = None) -> Iterator[bytes]:
         """As of Storage."""
         with self.translated("read", key):
@@ -176,19 +217,7 @@ class CloudStorage(WithoutParts):
                 return
             options: Any = {"range": {"offset": first}} if first else None
             found = obstore.get(self.store, self.path_of(key), options=options)
-            expected = found.meta["size"] - first
-            if expected <= _WHOLE_BYTES:
-                data = bytes(found.bytes())
-                if len(data) != expected:
-                    raise StorageFailedError(f"cannot read '{key}': {len(data)} bytes came of {expected}")
-                yield data
-                return
-            have = 0
-            for block in found.stream(min_chunk_size=_BLOCK_BYTES):
-                have += len(block)
-                yield bytes(block)
-            if have != expected:
-                raise StorageFailedError(f"cannot read '{key}': {have} bytes came of {expected}")
+            yield from self._blocks(key, found, found.meta["size"] - first)
 
     def write(self, key: str, body: Body) -> Item:
         """As of Storage."""
@@ -218,6 +247,32 @@ class CloudStorage(WithoutParts):
             raise StorageFailedError(
                 f"cannot write '{item.key}': the service stored other bytes (its ETag is {plain})"
             )
+
+    def wait_asked_for(self, key: str) -> float | None:
+        """Returns how long a busy service asks to wait: by a question of our own, for obstore does not show it.
+
+        One such question a second is enough for all threads.
+        """
+        with self._wait_lock:
+            now = time.monotonic()
+            if now - self._asked_s > 1.0:
+                self._asked_s, self._wait_until_s = now, 0.0
+                wait_s = self._asked_wait(key)
+                if wait_s is not None:
+                    self._wait_until_s = now + wait_s
+            return max(0.0, self._wait_until_s - now) if self._wait_until_s else None
+
+    def _asked_wait(self, key: str) -> float | None:
+        try:
+            address = obstore.sign(self.store, "HEAD", self.path_of(key), datetime.timedelta(minutes=5))
+            client = HttpClient(self.place._replace(url=address, options={}), headers=dict)
+            try:
+                answer = client.ask("HEAD", address, accepted=(*range(400, 500), 503), follows=False)
+                return answer.retry_after_s() if answer.status in (429, 503) else None
+            finally:
+                client.close()
+        except (KistError, obstore.exceptions.BaseError, ValueError):
+            return None  # the pauses that grow have to do
 
     def delete(self, keys: Sequence[str]) -> None:
         """As of Storage."""
@@ -273,7 +328,8 @@ class Translated:
         if name in ("InvalidPathError", "NotSupportedError"):
             return StorageRefusedError(f"{shown}: {short(text)}")
         if type(error).__module__.startswith("obstore"):
-            return StorageFailedError(f"{shown}: {short(text)}")
+            wait_s = storage.wait_asked_for(self._key) if _BUSY.search(text) else None
+            return StorageFailedError(f"{shown}: {short(text)}", retry_after_s=wait_s)
         return None
 
 

@@ -26,6 +26,7 @@ from kist.remotes.storage import (
     StoragePermissionError,
     StorageRefusedError,
     Upload,
+    extra_missing,
 )
 from kist.remotes.web import Answer, HttpClient, origin, refuse_login
 
@@ -37,6 +38,7 @@ _PERMISSIONS = {
     "write": "storage.objects.create",
     "list": "storage.objects.list",
     "delete": "storage.objects.delete",
+    "look at": "storage.buckets.get",
 }
 
 
@@ -58,12 +60,14 @@ class GsStorage:
         self.abilities = Abilities(
             parts=True,
             part_bytes=_PART_BYTES,
+            part_limit=1 << 30,  # a session counts bytes, so its parts need not grow with the value
             in_order=True,
             resumes=True,
             by_id=True,
             confirms=True,
             streams=32,
             most_streams=64,
+            versions=True,
         )
         if not self.bucket:
             raise StorageRefusedError(
@@ -88,9 +92,11 @@ class GsStorage:
         path = self._place.options.get("credentialpath")
         if self._place.flag("allow_anonymous_login") or (self._is_emulated and path is None):
             return {}
-        from google.auth import exceptions
-        from google.auth.transport.urllib3 import Request
-
+        try:
+            from google.auth import exceptions
+            from google.auth.transport.urllib3 import Request
+        except ModuleNotFoundError as error:
+            raise extra_missing(self.name, error, "gs") from error
         with self._lock:
             try:
                 if self._credentials is None:
@@ -177,25 +183,33 @@ class GsStorage:
         return Item(
             self._key(found["name"]),
             int(found["size"]),
-            tag=found.get("etag"),
+            tag=_tag(found.get("etag")),
             version=found.get("generation"),
             modified_s=_seconds(modified) if modified else None,
+            md5=base64.b64decode(found["md5Hash"]).hex() if found.get("md5Hash") else None,
+            is_latest="timeDeleted" not in found,
         )
 
     # Values
 
     def head(self, key: str) -> Item | None:
         """As of Storage."""
+        return self._head(key, "")
+
+    def _head(self, key: str, query: str) -> Item | None:
         try:
-            answer = self._ask("read", "GET", f"/storage/v1{self._object(key)}", key=key)
+            answer = self._ask("read", "GET", f"/storage/v1{self._object(key)}{query}", key=key)
         except StorageMissingError:
             return None
         return self._item(json.loads(answer.text()))
 
     def list(self, prefix: str) -> Iterator[Item]:
         """As of Storage."""
-        query = {"prefix": self._path(prefix), "maxResults": "1000"}
-        query["fields"] = "nextPageToken,items(name,size,etag,generation,updated)"
+        return self._list(prefix, {})
+
+    def _list(self, prefix: str, query: dict[str, str]) -> Iterator[Item]:
+        query |= {"prefix": self._path(prefix), "maxResults": "1000"}
+        query["fields"] = "nextPageToken,items(name,size,etag,generation,updated,md5Hash,timeDeleted)"
         while True:
             path = f"/storage/v1/b/{self.bucket}/o?{urllib.parse.urlencode(query)}"
             page = json.loads(self._ask("list", "GET", path, key=prefix).text())
@@ -207,10 +221,15 @@ class GsStorage:
 
     def read(self, key: str, *, first: int = 0, size: int | None = None) -> Iterator[bytes]:
         """As of Storage."""
+        return self._read(key, "", first, size)
+
+    def _read(self, key: str, query: str, first: int, size: int | None) -> Iterator[bytes]:
+        if size == 0:
+            return
         headers = {}
         if first or size is not None:
             headers["Range"] = f"bytes={first}-" + ("" if size is None else str(first + size - 1))
-        path = f"/download/storage/v1{self._object(key)}?alt=media"
+        path = f"/download/storage/v1{self._object(key)}?alt=media{query}"
         answer = self._ask("read", "GET", path, key=key, headers=headers)
         yield from answer.blocks(skip=first if answer.status == 200 else 0, size=size)
 
@@ -225,6 +244,35 @@ class GsStorage:
         if body.md5 is not None and md5 and base64.b64decode(md5) != body.md5:
             raise StorageFailedError(f"cannot write '{key}': the service stored other bytes")
         return self._item(found)
+
+    # Versions: Google calls them generations, and gives a number to each write whether the bucket keeps them or not.
+
+    @property
+    def versions_hint(self) -> str:
+        """As of VersionedStorage."""
+        return shell_line("gcloud", "storage", "buckets", "update", f"gs://{self.bucket}", "--versioning")
+
+    def keeps_versions(self) -> bool | None:
+        """As of VersionedStorage."""
+        try:
+            answer = self._ask("look at", "GET", f"/storage/v1/b/{self.bucket}", key=self.bucket)
+        except StoragePermissionError:
+            return None
+        return bool(json.loads(answer.text()).get("versioning", {}).get("enabled"))
+
+    def versions(self, prefix: str) -> Iterator[Item]:
+        """As of VersionedStorage."""
+        return self._list(prefix, {"versions": "true"})
+
+    def head_version(self, key: str, version: str) -> Item | None:
+        """As of VersionedStorage."""
+        return self._head(key, f"?generation={urllib.parse.quote(version)}") if version.isdigit() else None
+
+    def read_version(
+        self, key: str, version: str, *, first: int = 0, size: int | None = None
+    ) -> Iterator[bytes]:
+        """As of VersionedStorage."""
+        return self._read(key, f"&generation={urllib.parse.quote(version)}", first, size)
 
     # Parts: a resumable session, which takes them in their order, and is known by its address alone. The last part
     # makes the value visible, so it waits here for `finish`.
@@ -306,6 +354,14 @@ class GsStorage:
     def close(self) -> None:
         """Ends connections."""
         self._client.close()
+
+
+def _tag(text: str | None) -> str | None:
+    """Returns an ETag as DVC writes them into metafiles: what base64 says of it, in hexadecimal."""
+    try:
+        return base64.b64decode(text, validate=True).hex() if text else None
+    except ValueError:
+        return text
 
 
 def _persisted(answer: Answer) -> int:

@@ -11,7 +11,7 @@ import datetime
 import functools
 import threading
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from obstore.store import S3Store
@@ -51,6 +51,7 @@ _PERMISSIONS = {
     "read": "s3:GetObject",
     "write": "s3:PutObject",
     "list": "s3:ListBucket",
+    "list versions": "s3:ListBucketVersions",
     "delete": "s3:DeleteObject",
 }
 
@@ -75,6 +76,7 @@ class S3Storage(CloudStorage):
             confirms=not (place.options.get("sse") or place.options.get("sse_customer_key")),
             streams=32,
             most_streams=96,
+            versions=place.scheme == "s3",
         )
         super().__init__(place, bucket=parts.netloc, folder=urllib.parse.unquote(parts.path), abilities=able)
         self._lock = threading.Lock()
@@ -320,6 +322,44 @@ class S3Storage(CloudStorage):
                     found[name] = self.options[option]
         return found
 
+    # Versions
+
+    @property
+    def versions_hint(self) -> str:
+        """As of VersionedStorage."""
+        words = ["aws", "s3api", "put-bucket-versioning", "--bucket", self.bucket]
+        if self._endpoint is not None:
+            words += ["--endpoint-url", self._endpoint]
+        return shell_line(*words, "--versioning-configuration", "Status=Enabled")
+
+    def keeps_versions(self) -> bool | None:
+        """As of VersionedStorage."""
+        try:
+            with self.translated("list", ""):
+                found = self._boto.get_bucket_versioning(Bucket=self.bucket)
+        except (StoragePermissionError, StorageRefusedError):
+            return None
+        return bool(found.get("Status") == "Enabled")
+
+    def versions(self, prefix: str) -> Iterator[Item]:
+        """As of VersionedStorage."""
+        query: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self.path_of(prefix)}
+        while True:
+            with self.translated("list versions", prefix):
+                page = self._boto.list_object_versions(**query)
+            for found in page.get("Versions", []):
+                yield Item(
+                    self._key(found["Key"]),
+                    found["Size"],
+                    tag=found.get("ETag"),
+                    version=found["VersionId"],
+                    modified_s=found["LastModified"].timestamp(),
+                    is_latest=found["IsLatest"],
+                )
+            if not page.get("IsTruncated"):
+                return
+            query |= {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
+
     # Parts
 
     def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
@@ -377,10 +417,11 @@ class S3Storage(CloudStorage):
                 UploadId=upload.id,
                 MultipartUpload={"Parts": parts},
             )
-        item = self.head(upload.key)
+        version = done.get("VersionId")
+        item = self.head_version(upload.key, version) if version else self.head(upload.key)
         if item is None:
             raise StorageFailedError(f"cannot write '{upload.key}': it is not there after its last part")
-        return item._replace(version=done.get("VersionId"))
+        return item._replace(version=version)
 
     def abort(self, upload: Upload) -> None:
         """As of Storage."""

@@ -28,7 +28,7 @@ from kist.remotes.storage import (
 )
 
 _INIT, _VERSION, _OPEN, _CLOSE, _READ, _WRITE, _FSTAT = 1, 2, 3, 4, 5, 6, 8
-_OPENDIR, _READDIR, _REMOVE, _MKDIR, _STAT, _RENAME = 11, 12, 13, 14, 17, 18
+_OPENDIR, _READDIR, _REMOVE, _MKDIR, _RMDIR, _STAT, _RENAME = 11, 12, 13, 14, 15, 17, 18
 _STATUS, _HANDLE, _DATA, _NAME, _ATTRS, _EXTENDED = 101, 102, 103, 104, 105, 200
 _OK, _EOF, _NO_SUCH_FILE, _DENIED, _UNSUPPORTED = 0, 1, 2, 3, 8
 READ, WRITE, CREATE, EXCLUSIVE = 0x01, 0x02, 0x08, 0x20
@@ -411,6 +411,16 @@ class Connection:
             found = self.stat(path)  # "failure" is how OpenSSH says that it exists
             if found is None or not found.is_folder:
                 raise
+
+    def remove_folder(self, path: str) -> bool:
+        """Removes an empty folder; False where it holds something."""
+        try:
+            self._status(self._send(_RMDIR, _string(path)), path, "delete")
+        except StorageMissingError:
+            return True
+        except StorageFailedError:
+            return False  # "failure" is how a server says that it is not empty
+        return True
 
     def list(self, path: str) -> Iterator[tuple[str, Attributes]]:
         """Yields (name, attributes) of what is right in a folder."""

@@ -300,6 +300,25 @@ class SshStorage:
         for key in keys:
             connection.remove(self._path(key))
 
+    def take_place(self, folder: str, data: bytes) -> bool:
+        """As of WithFolders: a server removes no folder that holds something, and renames no file over a folder."""
+        connection = self._connection()
+        if not self._clear(connection, self._path(folder)):
+            return False
+        self.write(folder, Body.of(data))
+        return True
+
+    def _clear(self, connection: Connection, path: str) -> bool:
+        """Removes a folder in which there are only folders; False where there is more."""
+        found = connection.stat(path)
+        if found is None or not found.is_folder:
+            return True
+        inner = [*connection.list(path)]
+        if not all(each.is_folder for _, each in inner):
+            return False
+        cleared = [self._clear(connection, posixpath.join(path, name)) for name, _ in inner]
+        return all(cleared) and connection.remove_folder(path)
+
     def close(self) -> None:
         """Ends connections."""
         with self._lock:

@@ -70,6 +70,14 @@ class ExtraMissingError(InputError):
     code = "extra-missing"
 
 
+def extra_missing(remote: str, error: ModuleNotFoundError, extra: str) -> ExtraMissingError:
+    """Returns the error for a library that could not be imported."""
+    return ExtraMissingError(
+        f"cannot use remote '{remote}': the library '{error.name}' is not installed",
+        hint=f"pip install 'kist[{extra}]'",
+    )
+
+
 class Place(NamedTuple):
     """What a backend is opened with.
 
@@ -80,6 +88,7 @@ class Place(NamedTuple):
         options: the remote's options, with DVC's names; paths are absolute.
         environ: the environment of the process; credential chains look here.
         ask: asks the person for a secret without showing it, given a question; None where nobody can be asked.
+        browse: shows the person an address to open, where a service is logged in to in a browser; None as above.
     """
 
     name: str
@@ -88,6 +97,7 @@ class Place(NamedTuple):
     options: Mapping[str, str]
     environ: Mapping[str, str]
     ask: Callable[[str], str] | None = None
+    browse: Callable[[str], None] | None = None
 
     def flag(self, option: str, default: bool = False) -> bool:
         """Returns the value of an option that is true or false."""
@@ -104,6 +114,8 @@ class Item(NamedTuple):
         tag: what changes whenever the content does (an ETag), or None.
         version: the version's id where the service keeps versions.
         modified_s: seconds since 1970, or None.
+        md5: of the whole, in hexadecimal, where the service tells it apart from the tag.
+        is_latest: False for a version that another one, or a deletion, has replaced.
     """
 
     key: str
@@ -111,6 +123,8 @@ class Item(NamedTuple):
     tag: str | None = None
     version: str | None = None
     modified_s: float | None = None
+    md5: str | None = None
+    is_latest: bool = True
 
 
 class Abilities(NamedTuple):
@@ -132,6 +146,7 @@ class Abilities(NamedTuple):
             that it took the bytes.
         streams: how many requests to have in flight to begin with.
         most_streams: and at most.
+        versions: it can keep what was replaced or deleted, to be read by its version: a `VersionedStorage`.
     """
 
     lists: bool = True
@@ -148,6 +163,7 @@ class Abilities(NamedTuple):
     confirms: bool = False
     streams: int = 16
     most_streams: int = 64
+    versions: bool = False
 
 
 class Upload(NamedTuple):
@@ -235,6 +251,43 @@ class Storage(Protocol):
 
     def close(self) -> None:
         """Ends connections."""
+
+
+class WithFolders(Protocol):
+    """What a service with folders can do besides: its names can be in each other's way."""
+
+    def take_place(self, folder: str, data: bytes) -> bool:
+        """Puts a small file in the place of a folder; False, and nothing changed, where the folder holds a value.
+
+        Empty folders in it are removed. A value that comes meanwhile is not lost.
+        """
+
+
+class VersionedStorage(Storage, Protocol):
+    """A storage with `abilities.versions`: what `write` and `finish` return has the version of exactly those bytes.
+
+    Attributes:
+        versions_hint: a command that makes the bucket keep versions.
+    """
+
+    versions_hint: str
+
+    def keeps_versions(self) -> bool | None:
+        """Says whether the bucket keeps versions; None where we may not ask."""
+
+    def versions(self, prefix: str) -> Iterator[Item]:
+        """Yields every version of everything below a prefix, in any order; what marks a deletion is left out."""
+
+    def head_version(self, key: str, version: str) -> Item | None:
+        """Returns what is known of one version, or None where it is not there."""
+
+    def read_version(
+        self, key: str, version: str, *, first: int = 0, size: int | None = None
+    ) -> Iterator[bytes]:
+        """Yields blocks of one version, as `read` does.
+
+        Raises: StorageMissingError: there is no such version.
+        """
 
 
 class WithoutParts:

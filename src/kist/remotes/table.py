@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from kist.base.shell import shell_line
 from kist.errors import ConfigError
-from kist.remotes.storage import ExtraMissingError, Place, Storage
+from kist.remotes.storage import Place, Storage, extra_missing
 
 
 class RemoteKindError(ConfigError):
@@ -34,6 +34,7 @@ BACKENDS = {
     "gs": Backend("kist.remotes.gs", "gs"),
     "azure": Backend("kist.remotes.azure", "azure"),
     "ssh": Backend("kist.remotes.ssh"),
+    "gdrive": Backend("kist.remotes.gdrive"),
     "webdav": Backend("kist.remotes.webdav"),
     "webdavs": Backend("kist.remotes.webdav"),
     "webhdfs": Backend("kist.remotes.webhdfs"),
@@ -63,6 +64,12 @@ def open_storage(place: Place) -> Storage:
         ExtraMissingError: its library is not installed; the hint installs it.
     """
     backend = BACKENDS.get(place.scheme)
+    if place.scheme == "hdfs":
+        raise RemoteKindError(
+            f"cannot use remote '{place.name}': nothing here speaks Hadoop's own protocol;"
+            " WebHDFS reaches the same files",
+            hint=shell_line("kist", "remote", "modify", place.name, "url", "webhdfs://NAMENODE:9870/FOLDER"),
+        )
     if backend is None:
         known = ", ".join(sorted(BACKENDS))
         raise RemoteKindError(
@@ -74,9 +81,6 @@ def open_storage(place: Place) -> Storage:
     except ModuleNotFoundError as error:
         if backend.extra is None or (error.name or "").startswith("kist"):
             raise
-        raise ExtraMissingError(
-            f"cannot use remote '{place.name}': the library '{error.name}' is not installed",
-            hint=f"pip install 'kist[{backend.extra}]'",
-        ) from error
+        raise extra_missing(place.name, error, backend.extra) from error
     storage: Storage = module.open_storage(place)
     return storage

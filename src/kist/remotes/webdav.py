@@ -202,6 +202,35 @@ class WebdavStorage(WithoutParts):
         for key in keys:
             self._client.ask("DELETE", self._address(key), accepted=(404, 410)).release()
 
+    def take_place(self, folder: str, data: bytes) -> bool:
+        """As of WithFolders: a folder goes with all that is in it, so it is moved away first, and looked into."""
+        aside = f".kist-{os.urandom(8).hex()}"
+        is_folder = any(found == folder and kind for found, kind, _ in self._properties(folder, depth="0"))
+        if is_folder:
+            if next(self.list(f"{folder}/"), None) is not None:
+                return False
+            self._move(folder, aside)
+            if next(self.list(f"{aside}/"), None) is not None:
+                self._move(aside, folder)
+                return False
+            self._client.ask("DELETE", self._address(aside) + "/", accepted=(404,)).release()
+            self._forget_below(folder)
+        # Not by a rename, which would replace a folder that somebody made meanwhile.
+        headers = {"Content-Type": "application/octet-stream", "If-None-Match": "*"}
+        answer = self._client.ask(
+            "PUT", self._address(folder), headers=headers, body=Body.of(data), accepted=(405, 409, 412)
+        )
+        answer.release()
+        return answer.status < 300 or answer.status == 412
+
+    def _move(self, old: str, new: str) -> None:
+        headers = {"Destination": self._address(new) + "/", "Overwrite": "F"}
+        self._client.ask("MOVE", self._address(old) + "/", headers=headers).release()
+
+    def _forget_below(self, folder: str) -> None:
+        with self._lock:
+            self._made = {path for path in self._made if path != folder and not path.startswith(folder + "/")}
+
     def close(self) -> None:
         """Ends connections."""
         self._client.close()

@@ -7,6 +7,7 @@ docs/spec/storage.md. Source: Hadoop's reference of the WebHDFS REST API; DVC's 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import posixpath
@@ -31,6 +32,12 @@ _PORT = 50070
 """The NameNode's of Hadoop 2, which DVC takes where the address has none."""
 
 
+_PART_BYTES = 16 << 20
+"""Each one opens the file again, so not too small."""
+_REFUSED = frozenset({"AccessControlException", "SecurityException", "AuthorizationException"})
+"""What Hadoop calls a permission that lacks; it answers 403 to most other failures as well."""
+
+
 def open_storage(place: Place) -> WebhdfsStorage:
     """Returns the storage at an address `webhdfs://USER@HOST:PORT/FOLDER`."""
     return WebhdfsStorage(place)
@@ -44,7 +51,17 @@ class WebhdfsStorage:
         self.name = place.name
         self.url = without_secrets(place.url)
         self.abilities = Abilities(
-            flat=False, page=1_000_000, deletes=100, confirms=True, streams=16, most_streams=32
+            flat=False,
+            page=1_000_000,
+            deletes=100,
+            confirms=True,
+            streams=16,
+            most_streams=32,
+            parts=True,
+            part_bytes=_PART_BYTES,
+            part_limit=1 << 30,
+            in_order=True,
+            resumes=True,
         )
         if place.flag("kerberos"):
             raise StorageRefusedError(
@@ -89,7 +106,21 @@ class WebhdfsStorage:
     ) -> Answer:
         query = urllib.parse.urlencode({"op": operation, **(values or {}), **self._who})
         address = f"{self._base}{urllib.parse.quote(path)}?{query}"
-        return self._client.ask(method, address, accepted=accepted, follows=follows)
+        return self._judged(
+            self._client.ask(method, address, accepted=(*accepted, 403), follows=follows), method
+        )
+
+    def _judged(self, answer: Answer, method: str) -> Answer:
+        """Returns an answer, or raises what a 403 means: Hadoop says so to whatever its files do not let happen."""
+        if answer.status != 403:
+            return answer
+        try:
+            name = str(json.loads(answer.text())["RemoteException"]["exception"])
+        except (ValueError, KeyError, TypeError):
+            name = ""
+        if name and name not in _REFUSED:
+            raise StorageFailedError(f"cannot use remote '{self.name}': Hadoop answered {name}")
+        raise self._client.refusal(answer, method)
 
     def _target(self, answer: Answer) -> str:
         """Returns where the NameNode sends to: a DataNode, or the proxy that stands for all of them."""
@@ -155,9 +186,7 @@ class WebhdfsStorage:
         path = self._path(key)
         temporary = posixpath.join(posixpath.dirname(path), f".kist-{os.urandom(8).hex()}.tmp")
         try:
-            answer = self._ask("PUT", "CREATE", temporary, follows=False, values={"overwrite": "true"})
-            headers = {"Content-Type": "application/octet-stream"}
-            self._client.ask("PUT", self._target(answer), headers=headers, body=body).release()
+            self._create(temporary, body)
             found = self._status(temporary)
             stored = int(found["length"]) if found is not None else 0
             if stored != body.size:
@@ -168,10 +197,25 @@ class WebhdfsStorage:
             raise
         return Item(key, body.size)
 
+    def _create(self, path: str, body: Body) -> None:
+        answer = self._ask("PUT", "CREATE", path, follows=False, values={"overwrite": "true"})
+        self._send("PUT", self._target(answer), body)
+
+    def _append(self, path: str, body: Body) -> None:
+        self._send("POST", self._target(self._ask("POST", "APPEND", path, follows=False)), body)
+
+    def _send(self, method: str, address: str, body: Body) -> None:
+        headers = {"Content-Type": "application/octet-stream"}
+        answer = self._client.ask(method, address, headers=headers, body=body, accepted=(403,))
+        self._judged(answer, method).release()
+
     def _rename(self, old: str, new: str) -> None:
-        if self._is_done("PUT", "RENAME", old, {"destination": new}):
-            return
-        # A rename does not replace: between these two the name is missing, never half.
+        """Renames a file over what may have the name already, in one step."""
+        values = {"destination": new, "renameoptions": "OVERWRITE"}
+        text = self._ask("PUT", "RENAME", old, values=values).text()
+        if not text.strip() or self._json(text, "boolean"):
+            return  # Hadoop says nothing where the option holds
+        # A gateway (HttpFS) that does not know the option does not replace: for a moment the name is missing.
         self._is_done("DELETE", "DELETE", new)
         if not self._is_done("PUT", "RENAME", old, {"destination": new}):
             raise StorageFailedError(f"cannot write '{new}' to remote '{self.name}': it cannot be renamed")
@@ -196,22 +240,54 @@ class WebhdfsStorage:
         """Ends connections."""
         self._client.close()
 
-    # Parts: a file can be appended to, and nothing else.
+    # Parts: a file under a temporary name that is made from key and size; what is there already is not sent again.
 
     def begin(self, key: str, size: int, *, before: str | None = None) -> Upload:
-        """Raises StorageRefusedError: values are written whole."""
-        raise StorageRefusedError(f"cannot write '{key}' in parts over WebHDFS")
+        """As of Storage."""
+        path = self._path(key)
+        name = hashlib.sha256(f"{size} {key}".encode()).hexdigest()[:24]
+        temporary = posixpath.join(posixpath.dirname(path), f".kist-part-{name}.tmp")
+        have = self._length(temporary)
+        step = self.abilities.part_bytes
+        parts = {
+            number: (min(step, size - first), "")
+            for number, first in enumerate(range(0, size, step))
+            if min(first + step, size) <= have
+        }
+        return Upload(key, temporary, parts)
+
+    def _length(self, path: str) -> int:
+        found = self._status(path)
+        return int(found["length"]) if found is not None else 0
 
     def put_part(self, upload: Upload, number: int, first: int, data: bytes) -> str:
-        """Raises StorageRefusedError."""
-        raise StorageRefusedError(f"cannot write '{upload.key}' in parts over WebHDFS")
+        """As of Storage: a try that broke off may have left the beginning of it."""
+        have = self._length(upload.id)
+        if have < first:
+            raise StorageFailedError(
+                f"cannot write '{upload.key}' to remote '{self.name}': what was sent before is not there any more"
+            )
+        rest = Body.of(data[have - first :])
+        if have == 0:
+            self._create(upload.id, rest)
+        elif rest.size:
+            self._append(upload.id, rest)
+        stored = self._length(upload.id)
+        if stored < first + len(data):
+            raise StorageFailedError(
+                f"cannot write '{upload.key}' to remote '{self.name}': {stored} bytes are there of {first + len(data)}"
+            )
+        return ""
 
     def finish(self, upload: Upload, tags: Mapping[int, str]) -> Item:
-        """Raises StorageRefusedError."""
-        raise StorageRefusedError(f"cannot write '{upload.key}' in parts over WebHDFS")
+        """As of Storage."""
+        size = self._length(upload.id)
+        self._rename(upload.id, self._path(upload.key))
+        return Item(upload.key, size)
 
     def abort(self, upload: Upload) -> None:
-        """Does nothing: there are no parts."""
+        """As of Storage."""
+        self._is_done("DELETE", "DELETE", upload.id)
 
 
 def _item(key: str, found: Mapping[str, Any]) -> Item:

@@ -162,7 +162,7 @@ def store_targets(
                 raise
             failure = error
             break
-        metafiles[work.metafile_path] = _updated(current, work.position, tracked)
+        metafiles[work.metafile_path] = _updated(repository, current, work.position, tracked)
         done.append(work)
     ignored = [_output_path(work) for work in done if work.metafile.outs[work.position].use_cache]
     replaced = [work.replaces for work in done if work.replaces]
@@ -218,6 +218,16 @@ def record(repository: Repository, stored: StoredTargets, changes: Changes) -> N
         changes.note(path)
     for path in stored.ignored:
         changes.ignore(path)
+
+
+def refuse_output(repository: Repository, stages: Sequence[Stage], path: str) -> None:
+    """Does nothing for a path, relative to the root, that may become an output of its own.
+
+    Raises: CannotAddError: it belongs to Git or the repository, is ignored, or overlaps with another output.
+    """
+    _refuse_path(repository, path)
+    known = {item.out.path: item for item in all_outputs(stages)}
+    _refuse_collisions(repository, known, [_Work(path, path + ".dvc", Metafile(), 0)])
 
 
 def _output_path(work: _Work) -> str:
@@ -370,9 +380,9 @@ def _refuse_collisions(repository: Repository, known: Mapping[str, Selected], wo
             )
 
 
-def _updated(metafile: Metafile, position: int, tracked: Tracked) -> Metafile:
+def _updated(repository: Repository, metafile: Metafile, position: int, tracked: Tracked) -> Metafile:
     outs = list(metafile.outs)
-    outs[position] = updated_output(outs[position], tracked)
+    outs[position] = updated_output(repository, outs[position], tracked)
     changed = metafile._replace(outs=tuple(outs))
     return with_checksum(changed) if changed.deps or changed.checksum else changed
 

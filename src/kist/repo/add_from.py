@@ -18,9 +18,14 @@ from kist.formats.records import MD5, Digest, Metafile, Output
 from kist.remotes.base import Remote
 from kist.remotes.local import FolderRemote
 from kist.repo.add import AddOptions, AddResult, CannotAddError, add
+from kist.repo.at_address import Opener, locate, look_there
+from kist.repo.get import Download, get_url
+from kist.repo.import_data import carrier_of
+from kist.repo.importing import with_data
 from kist.repo.members import staging_path
 from kist.repo.metafiles import Changes
 from kist.repo.repository import OutsideRepositoryError
+from kist.repo.to_remote import send_to_remote
 from kist.repo.transfers import open_remote
 from kist.store import links
 from kist.store.ingest import FileChangedError, hash_batches, store_batches
@@ -51,9 +56,10 @@ def add_from(
     force: bool = False,
     jobs: int | None = None,
 ) -> AddResult:
-    """Tracks a copy of `source`, a local path that may lie anywhere.
+    """Tracks a copy of `source`, which may lie anywhere.
 
     Args:
+        source: a path of this machine, or an address of a storage.
         out: where the copy goes; None: the name of the source, here.
         to_remote: store it in a remote alone; the workspace and the cache get nothing but the `.dvc` file.
 
@@ -62,9 +68,8 @@ def add_from(
     """
     origin = os.path.normpath(os.path.join(repository.cwd, source.removeprefix("file://")))
     if "://" in source and not source.startswith("file://"):
-        raise CannotAddError(
-            f"cannot add '{source}': this version reads local paths only",
-            hint="download it, then name the file",
+        return _from_address(
+            repository, source, out=out, remote=remote, to_remote=to_remote, force=force, jobs=jobs
         )
     if not os.path.lexists(origin):
         raise CannotAddError(
@@ -86,6 +91,40 @@ def add_from(
         _remove(target)
     _copy(origin, target)
     return add(repository, [target], AddOptions())
+
+
+def _from_address(
+    repository: Repository,
+    url: str,
+    *,
+    out: str | None,
+    remote: str | None,
+    to_remote: bool,
+    force: bool,
+    jobs: int | None,
+) -> AddResult:
+    """Tracks a copy of what is at an address of a storage; nothing notes where it was from."""
+    opener = Opener(repository.environ, repository.ask, repository)
+    located = locate(url, {}, opener, folder=repository.cwd)
+    path = repository.rel(out if out is not None else located.name)
+    carrier = carrier_of(repository, jobs=jobs)
+    if not to_remote:
+        located.close()
+        download = Download(
+            repository.cwd, out, force, repository.progress, carrier.workers, jobs, carrier.limiter
+        )
+        get_url(url, {}, opener, download)
+        return add(repository, [repository.abspath(path)], AddOptions())
+    try:
+        there = look_there(located, carrier)
+        brought = send_to_remote(repository, there, carrier, remote=remote, label=path)
+    finally:
+        located.close()
+    with repository.lock():
+        changes = Changes(repository)
+        fresh = with_data(Output(posixpath.basename(path)), brought)
+        changes.write_metafile(path + ".dvc", Metafile(outs=(fresh,)))
+        return AddResult([path + ".dvc"], changes.finish())
 
 
 def _remove(path: str) -> None:

@@ -221,6 +221,17 @@ def checkout_items(
     return tally.result()
 
 
+def refusal(repository: Repository, items: Sequence[Selected]) -> UnsavedFilesError | None:
+    """Returns the error that names all files that were edited since these outputs were recorded, or None."""
+    wishes = _wishes(item for item in items if can_check_out(item.out))
+    asked = [(wish.path, algorithm_of(wish.digest)) for wish in wishes]
+    tasks = [
+        _plan(repository, wish, look, CheckoutOptions())
+        for wish, look in zip(wishes, look_at(repository, asked), strict=True)
+    ]
+    return _refusal(repository, tasks)
+
+
 def _changes(task: _Task) -> bool:
     return task.removal is not None or (task.plan is not None and not task.plan.is_empty)
 

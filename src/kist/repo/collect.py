@@ -15,6 +15,7 @@ from kist.base.shell import shell_line
 from kist.errors import FormatError
 from kist.formats.metafile import parse_metafile
 from kist.formats.records import LockedStage, Metafile, Output
+from kist.store.placements import NO_PLACEMENTS, Placements
 
 if TYPE_CHECKING:
     from kist.pipeline.interpolate import OptionStyle
@@ -83,6 +84,11 @@ class Stage(NamedTuple):
         return self.metafile is not None and not self.metafile.deps and self.metafile.cmd is None
 
 
+def lock_path(stage: Stage) -> str:
+    """Returns where the entry of a stage of a `dvc.yaml` is, relative to the root."""
+    return posixpath.join(posixpath.dirname(stage.file), LOCK_FILE)
+
+
 class Source(Protocol):
     """Where metafiles are read from."""
 
@@ -100,6 +106,10 @@ class Source(Protocol):
 
     def mending_hint(self, path: str) -> str | None:
         """Returns a hint on what to do with a metafile that cannot be read."""
+
+    @property
+    def placements(self) -> Placements:
+        """Where it is noted what metafiles say of versions at services."""
 
 
 class WorkspaceSource:
@@ -157,7 +167,17 @@ class WorkspaceSource:
             yield from self._walk(prefix + name, offset)
 
     def read(self, path: str) -> bytes | None:
-        """Returns a file's bytes, or None where it is missing."""
+        """Returns a file's bytes, or None where it is missing; those of a lock file as they are to be, when stages are
+        noted that are not in it yet.
+        """
+        if posixpath.basename(path) == LOCK_FILE and self._repository.has_noted:
+            from kist.repo.stage_journal import as_noted, noted  # only beside `repro`, or after a kill
+
+            before = noted(self._repository.place().folder)
+            return as_noted(self._read(path), path, before)
+        return self._read(path)
+
+    def _read(self, path: str) -> bytes | None:
         try:
             with open(self._repository.abspath(path), "rb") as stream:
                 return stream.read()
@@ -179,6 +199,11 @@ class WorkspaceSource:
             return f"mend '{shown}'"
         back = shell_line("git", "checkout", "--", shown)
         return f"mend the file, or take the last version back with `{back}`"
+
+    @property
+    def placements(self) -> Placements:
+        """Where it is noted what metafiles say of versions at services."""
+        return self._repository.placements
 
 
 class CommitSource:
@@ -238,6 +263,11 @@ class CommitSource:
     def mending_hint(self, path: str) -> str | None:
         """Returns None: what a commit says cannot be mended."""
         return None
+
+    @property
+    def placements(self) -> Placements:
+        """Where it is noted what metafiles say of versions at services."""
+        return self._repository.placements
 
 
 def _option_style(repository: Repository) -> OptionStyle:
@@ -333,15 +363,15 @@ def _read_stages(source: Source, path: str) -> list[Stage]:
     metafile = parse_metafile(data, name=path)
     if metafile.notices:
         source.notice(metafile.notices)
-    return [stage_of_metafile(path, metafile)]
+    return [stage_of_metafile(path, metafile, source.placements)]
 
 
-def stage_of_metafile(path: str, metafile: Metafile) -> Stage:
-    """Returns the stage that a `.dvc` file describes."""
+def stage_of_metafile(path: str, metafile: Metafile, placements: Placements = NO_PLACEMENTS) -> Stage:
+    """Returns the stage that a `.dvc` file describes; `placements` takes what it says of versions at services."""
     wdir = posixpath.normpath(posixpath.join(posixpath.dirname(path), metafile.wdir))
     wdir = "" if wdir == "." else wdir
     is_import = bool(metafile.deps) and metafile.cmd is None
-    outs = tuple(_out(path, path, wdir, output, is_import) for output in metafile.outs)
+    outs = tuple(_out(path, path, wdir, output, is_import, placements) for output in metafile.outs)
     if metafile.cmd is None:
         return Stage(path, path, None, wdir, outs, metafile)
     from kist.pipeline.locked import locked_single  # only old repositories have such files
@@ -374,12 +404,12 @@ def _pipeline_stages(source: Source, path: str, data: bytes) -> list[Stage]:
         wdir = "" if wdir == "." else wdir
         address = f"{path}:{resolved.name}"
         outputs = locked_outputs(resolved, locked)
-        outs = tuple(_out(path, address, wdir, output, False) for output in outputs)
+        outs = tuple(_out(path, address, wdir, output, False, source.placements) for output in outputs)
         stages.append(Stage(address, path, resolved.name, wdir, outs, None, resolved, locked))
     return stages
 
 
-def _out(file: str, address: str, wdir: str, output: Output, is_import: bool) -> Out:
+def _out(file: str, address: str, wdir: str, output: Output, is_import: bool, placements: Placements) -> Out:
     written = output.path
     if "://" in written:
         return Out(written, address, output, is_import, False)
@@ -395,4 +425,8 @@ def _out(file: str, address: str, wdir: str, output: Output, is_import: bool) ->
             f"cannot use '{file}': its output '{written}' lies inside of '.git' or '.dvc'",
             hint=f"correct the path in '{file}'",
         )
+    if output.files or output.cloud or output.version_id:
+        from kist.repo.versioned_outputs import noted  # few repositories have such outputs
+
+        output = noted(file, path, output, placements)
     return Out(path, address, output, is_import, True)

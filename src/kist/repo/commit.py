@@ -187,7 +187,7 @@ def commit_metafile(
         stored = store_paths(repository, paths, to_cache=use_cache and to_cache, relink=relink)
         for out, tracked in zip(chosen, stored, strict=True):
             at = next(k for k, own in enumerate(stage.outs) if own.path == out.path)
-            outs[at] = updated_output(outs[at], tracked)
+            outs[at] = updated_output(repository, outs[at], tracked)
     changed = metafile._replace(outs=tuple(outs))
     if changed.deps or changed.checksum:
         changed = with_checksum(changed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kist.pipeline.runcache import is_remembered
-from kist.repo.collect import Stage
+from kist.repo.collect import Stage, lock_path
 from kist.repo.lockfiles import LockFiles
 from kist.repo.metafiles import Changes
 from kist.repo.sight import Sight
@@ -41,7 +41,9 @@ def commit_pipeline_stage(
     entry = inputs_of(repository, stage, Sight(repository))._replace(outs=outs)
     if is_result:
         remember(repository, stage, entry)
-    written = LockFiles(repository).put(stage, entry)
+    locks = LockFiles(repository.root)
+    written = locks.put(lock_path(stage), stage.name, entry)
+    locks.write()
     if written.is_changed:
         changes.note(written.path)
     for out in stage.outs:

@@ -166,6 +166,15 @@ def _pinned(repository: Repository, dataset: Dataset) -> Dataset:
     return dataset._replace(rev_lock=git.resolve(dataset.rev or "HEAD"))
 
 
+def _lock_with(lock: Lockfile, entry: dict[str, Any], previous: bytes | None) -> bytes:
+    """Returns the lock with a dataset at the end of its list, or in place of the one of its name."""
+    for part in ({}, entry):  # emptied first: keys that stay would keep their places, and new ones come last
+        listed = [part if one.get("name") in (entry["name"], None) else one for one in lock.datasets]
+        lock = lock._replace(datasets=tuple(listed if part in listed else [*listed, part]))
+        previous = render_lockfile(lock, previous)
+    return previous or b""
+
+
 def _write(repository: Repository, before: Dataset, after: Dataset) -> Updated:
     """Writes `dvc.yaml`, then `dvc.lock`, where they change; a kill between leaves a dataset that is not pinned."""
     changes = Changes(repository)
@@ -179,12 +188,8 @@ def _write(repository: Repository, before: Dataset, after: Dataset) -> Updated:
     lock_previous = read_bytes(repository.abspath(lock_path))
     lock = _lockfile(repository, after.file)
     entry = {**after.spec(), "rev_lock": after.rev_lock}
-    entries = [entry if one.get("name") == after.name else one for one in lock.datasets]
-    entries += [] if entry in entries else [entry]
-    if entries != list(lock.datasets):
-        atomic.write_file(
-            repository.abspath(lock_path),
-            render_lockfile(lock._replace(datasets=tuple(entries)), lock_previous),
-        )
+    if entry not in lock.datasets:
+        lock_data = _lock_with(lock, entry, lock_previous)
+        atomic.write_file(repository.abspath(lock_path), lock_data)
         changes.note(lock_path)
     return Updated(before, after, changes.finish())

@@ -366,5 +366,5 @@ def _stored(repository: Repository, plan: _Plan, size_bytes: int | None) -> Outp
     repository.cache.write_small(oid, data)
     size = output.size - size_bytes if output.size is not None and size_bytes is not None else None
     return updated_output(
-        output, Tracked("", Digest(MD5, oid), size, plan.file_count - len(plan.gone), False)
+        repository, output, Tracked("", Digest(MD5, oid), size, plan.file_count - len(plan.gone), False)
     )

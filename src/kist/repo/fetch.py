@@ -40,15 +40,29 @@ def fetch(
         repository.sweep_now()
         items = wanted_outputs(repository, targets, scope=scope, with_deps=with_deps, recursive=recursive)
         chosen = [item for item in items if _is_wanted(item, max_size, kinds)]
-        result, notes = transfer(
-            repository, chosen, remote=remote, is_push=False, jobs=jobs, is_detailed=is_detailed
-        )
+        result, notes = brought(repository, chosen, remote=remote, jobs=jobs, is_detailed=is_detailed)
         result = result._replace(absent=absent_parts(repository, chosen))
         if with_runs:
             from kist.repo.runcache import copy_runs  # few ask for it
 
             copy_runs(repository, remote, is_push=False)  # not counted, as in DVC
         return result, notes
+
+
+def brought(
+    repository: Repository,
+    items: Sequence[Selected],
+    *,
+    remote: str | None,
+    jobs: int | None,
+    is_detailed: bool = False,
+) -> tuple[TransferResult, list[str]]:
+    """Returns what `transfer` returns, with imports from their sources."""
+    if any(item.stage.is_import for item in items):
+        from kist.repo.bringing import transfer_with_sources  # many repositories import nothing
+
+        return transfer_with_sources(repository, items, remote=remote, jobs=jobs, is_detailed=is_detailed)
+    return transfer(repository, items, remote=remote, is_push=False, jobs=jobs, is_detailed=is_detailed)
 
 
 def _is_wanted(item: Selected, max_size: int | None, kinds: frozenset[str]) -> bool:

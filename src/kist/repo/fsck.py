@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from kist.base.shell import shell_line
 from kist.formats.manifest import ManifestError, member_oids
 from kist.formats.records import LEGACY_MD5, MD5
 from kist.remotes.local import FolderRemote
@@ -22,7 +23,7 @@ from kist.repo.expected import expected_in
 from kist.repo.members import read_manifests, staging_path
 from kist.repo.mending import Mender, Place
 from kist.repo.naming import Id, Names, named_objects, names_of
-from kist.repo.transfers import can_list, is_packed, open_remote
+from kist.repo.transfers import can_list, is_packed, is_versioned, open_remote
 from kist.store.loose import is_oid, sweep_staging
 from kist.store.verify import (
     MISSING,
@@ -226,10 +227,12 @@ def _verify(repository: Repository, place: Place, algorithm: str, options: FsckO
         verdict = verify_packed(
             place.remote,
             algorithm,
+            repository.index,
             scratch=staging_path(repository),
             progress=repository.progress,
             phase=phase,
             sample=_sample(options),
+            restart=options.restart,
         )
         for error in place.remote.catalogue.damaged.values():
             repository.notes.append(f"{error.message}: what it alone names counts as missing")
@@ -275,7 +278,11 @@ def _end(repository: Repository, place: Place, options: FsckOptions) -> None:
         store = place.store(repository, algorithm)
         if store is not None:
             end_run(store, repository.index)
-        elif place.remote is None or not is_packed(place.remote):
+        elif place.remote is not None and is_packed(place.remote):
+            from kist.transfer.packed_verify import end_packed_run  # others need none of it
+
+            end_packed_run(place.remote, algorithm, repository.index)
+        else:
             from kist.transfer.verify import end_storage_run  # folders need none of it
 
             end_storage_run(_service(place), algorithm, repository.index)
@@ -352,6 +359,11 @@ def _treat(repository: Repository, mender: Mender, finding: _Finding) -> PlaceRe
         oids = {oid for (kind, oid), why in finding.bad.items() if kind == algorithm and why == MISSING}
         for oid in oids - place.missing(repository, oids, algorithm):
             del finding.bad[algorithm, oid]  # it came meanwhile
+    if place.remote is not None and is_versioned(place.remote):
+        if finding.bad:
+            again = shell_line("kist", "push", "-r", place.name)
+            mender.notes.append(f"'{place.name}' keeps versions: `{again}` sends again what it lacks")
+        return _report(repository, mender, finding, {}, {})
     for key, why in list(finding.bad.items()):
         if why in (UNREADABLE, MISSING):
             continue

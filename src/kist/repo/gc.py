@@ -40,6 +40,12 @@ class UnusableRemoteError(ConfigError):
     code = "gc-remote"
 
 
+class VersionsKeptError(ConfigError):
+    """The remote keeps files by their names, in versions: nothing tells there what is garbage. Exit 251, as in DVC."""
+
+    code = "gc-versions"
+
+
 class GcOptions(NamedTuple):
     """What a person asks of `gc`.
 
@@ -103,6 +109,8 @@ def collect_garbage(
     remote = None
     if options.cloud or options.not_in_remote:
         remote = _open_remote(repository, options.remote)
+        if options.cloud:
+            _refuse_versions(remote)
     sources = [Source(repository, options.scope._replace(stash=True), ""), *_others(repository, options)]
     rules = Rules(options.skip_failed, options.not_in_remote, options.grace_s, options.projects is not None)
     with _locked(sources):
@@ -140,6 +148,16 @@ def _open_remote(repository: Repository, name: str | None) -> Remote:
         raise UnusableRemoteError(error.message, hint=error.hint) from error
     repository.notes += [note] if note else []
     return remote
+
+
+def _refuse_versions(remote: Remote) -> None:
+    from kist.repo.transfers import is_versioned  # most clean-ups are of the cache alone
+
+    if is_versioned(remote):
+        raise VersionsKeptError(
+            f"cannot clean up remote '{remote.name}': it keeps versions, and its bucket's rules say for how long",
+            hint="let a life-cycle rule of the bucket end old versions",
+        )
 
 
 def _check(options: GcOptions) -> None:
@@ -234,7 +252,7 @@ def _remove(repository: Repository, plan: Plan, options: GcOptions) -> None:
             done = packed.clean(drop, repack=options.repack, progress=repository.progress, phase=phase)
             if done.packs_removed or done.packs_written:
                 repository.notes.append(
-                    f"'{packed.name}': {done.packs_removed} packs ({done.bytes_removed} bytes) removed, "
+                    f"'{packed.name}': {_packs(done.packs_removed)} ({done.bytes_removed} bytes) removed, "
                     f"{done.packs_written} ({done.bytes_written} bytes) written"
                 )
             continue
@@ -248,3 +266,7 @@ def _remove(repository: Repository, plan: Plan, options: GcOptions) -> None:
             remove_staging(path)
         else:
             atomic.remove_quietly(path)
+
+
+def _packs(number: int) -> str:
+    return f"{number} pack" + ("" if number == 1 else "s")

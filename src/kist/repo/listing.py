@@ -149,6 +149,14 @@ class CommitFiles:
         """Returns name -> whether it is a folder."""
         return {name: item is None for name, item in self._folders.get(folder, {}).items()}
 
+    def read(self, path: str) -> bytes | None:
+        """Returns a file's bytes, or None where there is none."""
+        folder, _, name = path.rpartition("/")
+        item = self._folders.get(folder, {}).get(name)
+        if item is None or item.mode == "160000":
+            return None
+        return dict(self._git.read_blobs([item.sha]))[item.sha]
+
     def is_dir(self, path: str) -> bool | None:
         """Returns whether `path` is a folder, or None where nothing is."""
         if path in self._folders:
@@ -254,10 +262,10 @@ class View:
             return here[name]
         near = closest(name, self.children(folder)) if not folder or self._is_folder(folder) else None
         raise PathMissingError(
-            f"cannot find '{path}': it is no file and no tracked data of '{self._repository.root}'",
+            f"cannot find '{path}': it is no file and no tracked data of '{self._repository.title}'",
             hint=f"did you mean '{posixpath.join(folder, near)}'?"
             if near
-            else shell_line("kist", "list", self._repository.root),
+            else shell_line("kist", "list", self._repository.title),
         )
 
     def _is_folder(self, path: str) -> bool:

@@ -10,9 +10,10 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from kist.base import atomic
-from kist.formats.gitignore import add_entry, remove_entry
+from kist.formats.gitignore import remove_entry
 from kist.formats.metafile import render_metafile
 from kist.formats.records import Metafile
+from kist.repo.ignoring import GITIGNORE, add_lines
 
 if TYPE_CHECKING:
     from kist.git.repository import GitRepository
@@ -52,28 +53,22 @@ class Changes:
         os.unlink(absolute)
         atomic.sync_directory(os.path.dirname(absolute))
 
-    def ignore(self, path: str, *, forget: bool = True) -> None:
-        """Makes Git ignore an output, unless a rule does so already.
+    def ignore(self, path: str) -> None:
+        """Makes Git ignore an output, unless a rule does so already."""
+        if self.is_to_be_ignored(path) and add_lines(self._repository.root, [path]):
+            self._repository.forget_ignores()
 
-        Args: forget: False: what is known of ignore files goes on to hold but for lines that this wrote.
-        """
+    def is_to_be_ignored(self, path: str) -> bool:
+        """Says whether Git needs a line to ignore an output; then the file for it counts as changed."""
         repository = self._repository
         rules = repository.git_ignores
         if repository.git is None or rules is None:
-            return
+            return False
         inside = os.path.relpath(repository.abspath(path), repository.git.top).replace(os.sep, "/")
-        folder, name = posixpath.split(path)
-        ignore_file = posixpath.join(folder, ".gitignore")
         if rules.is_path_ignored(inside, os.path.isdir(repository.abspath(path))):
-            return
-        absolute = repository.abspath(ignore_file)
-        previous = read_bytes(absolute) or b""
-        data = add_entry(previous, name)
-        if data != previous:
-            atomic.write_file(absolute, data)
-            if forget:
-                repository.forget_ignores()
-        self.note(ignore_file)
+            return False
+        self.note(posixpath.join(posixpath.dirname(path), GITIGNORE))
+        return True
 
     def stop_ignoring(self, path: str) -> None:
         """Takes an output's line out of the `.gitignore` beside it; an empty file goes."""
@@ -81,7 +76,7 @@ class Changes:
         if repository.git is None:
             return
         folder, name = posixpath.split(path)
-        ignore_file = posixpath.join(folder, ".gitignore")
+        ignore_file = posixpath.join(folder, GITIGNORE)
         absolute = repository.abspath(ignore_file)
         previous = read_bytes(absolute)
         if previous is None:

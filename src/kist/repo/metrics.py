@@ -150,7 +150,7 @@ def show_metrics(
         targets: files or folders, as the person writes them.
         branches, tags, commits: all of them.
 
-    Raises: NoGitError, OutsideRepositoryError.
+    Raises: OutsideRepositoryError.
     """
     wanted = [repository.rel(target) for target in targets]
     reader, declarations = metrics_reader(), Declarations()
@@ -161,7 +161,9 @@ def show_metrics(
     with Views(repository) as views:
         if not (branches or tags or commits):
             return {"": version_values(look, views.workspace())}
-        revisions = named_revisions(repository, branches=branches, tags=tags, commits=commits)
+        revisions: dict[str, list[str]] = {}
+        if repository.git is not None:
+            revisions = named_revisions(repository, branches=branches, tags=tags, commits=commits)
         found = {WORKSPACE: version_values(look, views.workspace())}
         for view in views.commits(list(revisions)):
             found[",".join(revisions[view.name])] = version_values(look, view)

@@ -19,8 +19,9 @@ from kist.repo.beside_git import inside, listed, noting
 from kist.repo.checkout import CheckoutOptions, can_check_out, quick_plan
 from kist.repo.collect import METAFILE_SUFFIXES, CommitSource, Stage, WorkspaceSource, collect
 from kist.repo.data import Look, algorithm_of, digest_of, is_as_recorded, look_at, readable_tree
+from kist.repo.fetch import brought
 from kist.repo.targets import Selected, all_outputs
-from kist.repo.transfers import TransferResult, needs_by_remote, transfer
+from kist.repo.transfers import TransferResult, needs_by_remote
 from kist.transfer import plan as transfer_plan
 from kist.workspace.checkout import Plan, plan_checkout, unsaved_paths
 
@@ -273,8 +274,10 @@ def fetch_for(repository: Repository, items: Sequence[Selected], ways: Ways) -> 
                 "and there is no remote to fetch it from",
                 hint=f"name one with `kist remote add -d NAME ADDRESS`, or do without that data: `{ways.instead}`",
             )
-        return TransferResult(0, [], [], 0)
-    done, notes = transfer(repository, items, remote=None, is_push=False, jobs=None)
+        items = [item for item in items if item.out.is_import]
+        if not items:
+            return TransferResult(0, [], [], 0)
+    done, notes = brought(repository, items, remote=None, jobs=None)
     repository.notes += notes
     imports = {item.path for item in items if item.out.is_import}
     failures = [failure for failure in done.failed if failure[0] not in imports]

@@ -221,7 +221,7 @@ class _Found:
                 continue
             if output.digest is not None and output.digest.algorithm in (MD5, LEGACY_MD5):
                 yield out.path, output.digest, stage.address, _home(stage, output)
-            for entry in output.files or ():
+            for entry in output.files or () if output.digest is None else ():
                 if entry.digest is not None and entry.digest.algorithm in (MD5, LEGACY_MD5):
                     yield f"{out.path}/{entry.relpath}", entry.digest, stage.address, None
             if output.digest is None and not output.files and stage.is_data:
@@ -349,11 +349,15 @@ class _Commits:
             if job.files:
                 stages = self._pipeline(job, blobs)
             else:
-                stages = [stage_of_metafile(job.path, parse_metafile(blobs[job.sha], name=job.path))]
+                stages = [self._single(job, blobs[job.sha])]
         except FormatError as error:
             self._on_damage(f"{job.commit[:7]}:{job.path}", error)
             return ()
         return tuple(item for stage in stages for item in self._found.of_stage(stage, job.commit))
+
+    def _single(self, job: _Job, data: bytes) -> Stage:
+        metafile = parse_metafile(data, name=job.path)
+        return stage_of_metafile(job.path, metafile, self._repository.placements)
 
     def _pipeline(self, job: _Job, blobs: dict[str, bytes]) -> list[Stage]:
         source = _PipelineSource(self._repository, job, blobs, self._offset, tuple(self._suffixes))

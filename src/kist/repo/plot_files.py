@@ -13,7 +13,7 @@ from kist.base import atomic
 from kist.compare import plot_templates
 from kist.compare.plot_page import Block, page
 from kist.compare.plot_page import Picture as Shown
-from kist.compare.plot_spec import Filled, TemplateError, fill_template
+from kist.compare.plot_spec import Filled, TemplateError, drawable, fill_template
 from kist.errors import InputError, MissingError
 from kist.repo.metafiles import read_bytes
 from kist.repo.plots import Picture, Plot
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PAGE = "index.html"
 IMAGES = "static"
 _SCRIPTS = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
-_VEGA_LITE = "5.21"
+_VEGA_LITE = "6.4"
 _SCALE = 2.0
 
 
@@ -32,6 +32,7 @@ class TemplateMissingError(MissingError):
     """A template is neither in `.dvc/plots`, nor a file, nor one of ours. Exit 255, as DVC."""
 
     code = "plot-template-missing"
+    exit_code = 255
 
 
 class PictureToolError(InputError):
@@ -130,7 +131,7 @@ def write_page(
             )
             blocks.append(Block(plot.name, pictures=shown))
         else:
-            blocks.append(Block(plot.name, spec=filled(repository, plot).content))
+            blocks.append(Block(plot.name, spec=drawable(filled(repository, plot).content)))
     text = page([block for block in blocks if block.spec or block.pictures], vega_scripts(), template)
     path = os.path.join(folder, PAGE)
     os.makedirs(folder, exist_ok=True)
@@ -170,7 +171,7 @@ def write_drawing(repository: Repository, plot: Plot, path: str) -> None:
             f"cannot write '{path}': the package that draws pictures is not installed",
             hint="pip install 'kist[plots]'",
         ) from error
-    content = filled(repository, plot).content
+    content = drawable(filled(repository, plot).content)
     try:
         if path.endswith(".svg"):
             data = vl_convert.vegalite_to_svg(content, vl_version=_VEGA_LITE).encode()

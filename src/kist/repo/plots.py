@@ -169,10 +169,11 @@ class _Collector:
         declared = self._declarations.of(view)
         found = [definition for one in declared for definition in self._of_top(view, one)]
         found += self._of_outputs(view, declared)
+        is_declared = bool(found) or any(one.top_plots for one in declared)
         for target in self._targets:
             path = self._rooted(target)
             is_there = view.is_folder(path) or view.key(path) is not None or view.read(path) is not None
-            if is_there or not found:
+            if is_there or not is_declared:
                 found += [_Definition("", file, self._options) for file in self._files(view, target)]
         joined: dict[tuple[str, str], _Definition] = {}
         for one in found:

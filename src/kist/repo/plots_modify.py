@@ -9,36 +9,43 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kist.base import atomic
-from kist.errors import InputError
+from kist.errors import InputError, MissingError
 from kist.formats.dvcyaml import parse_dvcyaml
 from kist.formats.dvcyaml_edit import with_plot
 from kist.repo.collect import Stage, WorkspaceSource, collect
 from kist.repo.metafiles import Changes, read_bytes
 from kist.repo.plot_files import find_template
-from kist.repo.targets import TargetMissingError
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
 
 
 class NotAPlotError(InputError):
-    """An output is no plot, or has no such option; or its stage cannot be changed by a command."""
+    """An output is no plot, or has no such option; or its stage cannot be changed by a command. Exit 255, as DVC."""
 
     code = "not-a-plot"
+    exit_code = 255
+
+
+class NoSuchOutputError(MissingError):
+    """No stage has an output of this name. Exit 255, as DVC."""
+
+    code = "no-such-output"
+    exit_code = 255
 
 
 def modify_plot(
     repository: Repository, target: str, options: Mapping[str, Any], unset: Sequence[str] | None = None
-) -> list[str]:
+) -> Stage:
     """Changes how an output is drawn; an output that is no plot becomes one.
 
     Args:
         options: what to set.
         unset: names of options to take away.
 
-    Returns: the files that the person still has to stage, relative to the root.
+    Returns: the stage as it was.
 
-    Raises: TargetMissingError, NotAPlotError, TemplateMissingError, FormatError.
+    Raises: NoSuchOutputError, NotAPlotError, TemplateMissingError, FormatError.
     """
     if options.get("template"):
         find_template(repository, options["template"])
@@ -69,7 +76,8 @@ def modify_plot(
         if data != previous:
             atomic.write_file(absolute, data)
             changes.note(stage.file)
-        return changes.finish()
+        changes.finish()
+        return stage
 
 
 def _find(repository: Repository, path: str, target: str) -> tuple[Stage, str, Any]:
@@ -83,4 +91,4 @@ def _find(repository: Repository, path: str, target: str) -> tuple[Stage, str, A
                         hint="write the plot under `plots` at the top of dvc.yaml",
                     )
                 return stage, out.output.path, out.output.plot
-    raise TargetMissingError(f"cannot find '{target}': no stage has such an output", hint="kist stage list")
+    raise NoSuchOutputError(f"cannot find '{target}': no stage has such an output", hint="kist stage list")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kist.repo.absent import absent_parts
 from kist.repo.checkout import CheckoutOptions, CheckoutResult, checkout_items
+from kist.repo.fetch import brought
 from kist.repo.journal import settle_journal
 from kist.repo.targets import expand_globs, select
-from kist.repo.transfers import Scope, TransferResult, transfer, wanted_outputs
+from kist.repo.transfers import Scope, TransferResult, wanted_outputs
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
@@ -83,11 +84,17 @@ def pull_locked(
         repository, targets, scope=scope, with_deps=options.with_deps, recursive=options.recursive
     )
     items = [item for item in items if item.out.path not in left_alone]
+    came = 0
+    if any(item.stage.is_import for item in items):
+        from kist.repo.bringing import complete_imports, is_partial  # many repositories import nothing
+
+        partial = [item for item in items if is_partial(item)]
+        came, completed = complete_imports(repository, partial, jobs=jobs)
+        repository.notes += [f"completed '{repository.shown(path)}'" for path in completed]
     # A path that only the workspace has is taken away: that is something done.
     parts = [item for item in items if item.inner and not os.path.lexists(repository.abspath(item.path))]
-    moved, notes = transfer(
-        repository, items, remote=remote, is_push=False, jobs=jobs, is_detailed=is_detailed
-    )
+    moved, notes = brought(repository, items, remote=remote, jobs=jobs, is_detailed=is_detailed)
+    moved = moved._replace(moved=moved.moved + came)
     if with_runs:
         from kist.repo.runcache import copy_runs  # few ask for it
 
@@ -100,13 +107,12 @@ def pull_locked(
     for _pointed_to in ("manifests", "files"):
         if not done.damaged:
             break
-        again, _ = transfer(
-            repository, here, remote=remote, is_push=False, jobs=jobs, is_detailed=is_detailed
-        )
+        again, _ = brought(repository, here, remote=remote, jobs=jobs, is_detailed=is_detailed)
         moved = moved._replace(
             moved=moved.moved + again.moved,
             size_bytes=moved.size_bytes + again.size_bytes,
             failed=again.failed,
+            errors=again.errors,
             objects=joined(moved.objects, again.objects),
         )
         healed = checkout_items(repository, here, options, left_alone=left_alone)

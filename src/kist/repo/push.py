@@ -46,4 +46,5 @@ def push(
             from kist.repo.runcache import copy_runs  # few ask for it
 
             result = result._replace(moved=result.moved + copy_runs(repository, remote, is_push=True))
+            notes += repository.take_notes()
         return result, notes

@@ -14,10 +14,11 @@ from kist.base.shell import shell_line
 from kist.errors import KistError
 from kist.remotes.local import FolderRemote
 from kist.remotes.storage import Storage, StorageFailedError
-from kist.repo.transfers import open_remote
+from kist.repo.transfers import is_versioned, open_remote
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
+    from kist.transfer.versions import VersionedRemote
 
 OK, REFUSED, NOT_OFFERED, NOT_TRIED = "ok", "refused", "not offered", "not tried"
 _NEEDED_FOR = {
@@ -25,6 +26,7 @@ _NEEDED_FOR = {
     "write": "`push`",
     "read": "`pull`, `fetch`",
     "delete": "`gc -c`",
+    "versions": "`push`",
 }
 _DATA = b"Kist tries whether it can write here. This may be deleted.\n"
 
@@ -33,7 +35,7 @@ class Trial(NamedTuple):
     """One thing that was tried.
 
     Attributes:
-        what: "list", "write", "read", "delete".
+        what: "list", "write", "read", "delete"; "versions" where files lie under their names.
         state: OK, REFUSED, NOT_OFFERED by this kind of service, or NOT_TRIED because of an earlier refusal.
         message: what the service or the system said.
         hint: what to change.
@@ -66,7 +68,10 @@ def check_remote(repository: Repository, name: str | None) -> tuple[str, list[Tr
                 )
             steps = _folder_steps(remote, base)
         else:
-            steps = _service_steps(remote.storage)  # type: ignore[attr-defined]
+            storage = remote.service if is_versioned(remote) else remote.storage  # type: ignore[attr-defined]
+            steps = _service_steps(storage)
+            if is_versioned(remote):
+                steps["versions"] = lambda: _versions(remote)
         return remote.name, _tried(steps, remote.name)
     finally:
         remote.close()
@@ -133,6 +138,13 @@ def _service_steps(storage: Storage) -> _Steps:
         "read": read,
         "delete": delete if able.deletes else None,
     }
+
+
+def _versions(remote: VersionedRemote) -> None:
+    from kist.transfer.versions_send import no_versions  # few remotes are of this kind
+
+    if remote.service.keeps_versions() is False:
+        raise no_versions(remote)
 
 
 def _folder_steps(remote: FolderRemote, base: str) -> _Steps:

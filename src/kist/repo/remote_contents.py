@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from kist.base.shell import shell_line
 from kist.errors import FormatError, KistError, MissingError
 from kist.formats.manifest import member_oids, parse_manifest
 from kist.formats.records import LEGACY_MD5, MD5, Digest
@@ -27,6 +28,12 @@ class NothingNamedError(MissingError):
     """No version of the data has the path that was asked for."""
 
     code = "path-not-tracked"
+
+
+class UnreadableListError(MissingError):
+    """Which files a tracked directory has cannot be told: its list of files is damaged or nowhere."""
+
+    code = "list-of-files-unreadable"
 
 
 class Row(NamedTuple):
@@ -110,7 +117,7 @@ def remote_contents(repository: Repository, name: str | None, path: str | None =
     Args: path: relative to the root: outputs at or below it, or files inside of a tracked directory; versions of which
         the remote has nothing are told as well.
 
-    Raises: NothingNamedError, and those of opening and listing the remote.
+    Raises: NothingNamedError, UnreadableListError, and those of opening and listing the remote.
     """
     remote, note = open_remote(repository, name)
     repository.notes += [note] if note else []
@@ -128,11 +135,28 @@ def remote_contents(repository: Repository, name: str | None, path: str | None =
         needed: dict[str, set[str]] = {algorithm: set() for algorithm in _ALGORITHMS}
         age = {(item.path, item.digest): number for number, item in enumerate(items)}
         rows: list[tuple[str, int, Row]] = []
+        unreadable: dict[str, int] = {}
         for item, data in _with_manifests(repository, items, remote):
             found = _rows(item, data, held, path)
             number = age[item.path, item.digest]
             rows += [(row.path, number, row) for row in found if path or _may_have_some(row, held)]
             needed[item.digest.algorithm] |= _objects(item, data)
+            if (
+                path
+                and item.digest.is_dir
+                and path.startswith(item.path + "/")
+                and not _is_readable(item, data)
+            ):
+                unreadable[item.path] = unreadable.get(item.path, 0) + 1
+        if unreadable and not rows:
+            where = next(iter(unreadable))
+            raise UnreadableListError(
+                f"cannot tell what remote '{remote.name}' has of '{path}': the list of files of '{where}' can be read"
+                " neither there nor in the cache",
+                hint=shell_line("kist", "fsck", "-r", remote.name),
+            )
+        for where, count in unreadable.items():
+            damaged.append(f"left out {count} version(s) of '{where}': the list of files cannot be read")
         if path and not rows:
             raise NothingNamedError(
                 f"cannot tell what remote '{remote.name}' has of '{path}': no version of the data has that path",
@@ -184,6 +208,13 @@ def _with_manifests(
         for oid in unread:
             for item in by_oid[oid]:
                 yield item, None
+
+
+def _is_readable(item: Named, data: bytes | None) -> bool:
+    try:
+        return data is not None and bool(parse_manifest(data, name=item.digest.value))
+    except FormatError:
+        return False
 
 
 def _objects(item: Named, data: bytes | None) -> set[str]:

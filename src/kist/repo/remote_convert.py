@@ -19,8 +19,8 @@ from kist.remotes.local import FolderRemote
 from kist.remotes.storage import Storage
 from kist.repo.members import read_manifests, staging_path
 from kist.repo.naming import Id
-from kist.repo.remote_packed import GUARD_KEY, write_guard
-from kist.repo.transfers import open_loose, open_packed, open_storage_of
+from kist.repo.remote_packed import GUARD_KEY, WITH_FOLDERS, take_place_of_loose, write_guard
+from kist.repo.transfers import open_loose, open_packed, open_storage_of, refuse_versions
 from kist.store.copying import CopyOutcome
 from kist.store.loose import LooseStore, remove_staging
 from kist.transfer.packed import MARKER_KEY, check_can_be_packed, read_marker, write_marker
@@ -64,6 +64,7 @@ def convert(
     Holds: at every moment each object stands in one of the layouts, where Kist finds it.
     """
     remote, _ = repository.settings.choose_remote(name)
+    refuse_versions(remote, "store packs")
     storage = open_storage_of(repository, remote)
     try:
         check_can_be_packed(storage)
@@ -116,6 +117,8 @@ class _Conversion:
     def to_packed(self) -> Converted:
         loose = self._loose()
         if self._marker is not None and not self._marker.loose and not any(self._listed(loose).values()):
+            if self._remote.scheme in WITH_FOLDERS - {"local"}:
+                take_place_of_loose(self._storage)  # an older version left the empty folders
             return self._result()
         marker = self._mark("from")
         packed = self._packed(marker)
@@ -138,6 +141,8 @@ class _Conversion:
                 _remove_empty_folders(os.path.join(self._remote.location, "files"))
                 _remove_empty_folders(self._remote.location, keep=True)
                 write_guard(self._storage)
+            elif self._remote.scheme in WITH_FOLDERS and not take_place_of_loose(self._storage):
+                return self._result()  # somebody wrote there meanwhile: the next run takes that in
             self._mark("")
         return self._result()
 

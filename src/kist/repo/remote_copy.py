@@ -17,7 +17,7 @@ from kist.remotes.local import FolderRemote
 from kist.repo.members import read_manifests, staging_path
 from kist.repo.naming import Id, Names, named_objects, names_of
 from kist.repo.runcache import RUN_KEY
-from kist.repo.transfers import can_list, open_remote
+from kist.repo.transfers import can_list, is_versioned, open_remote
 from kist.store.loose import LooseStore, remove_staging
 
 if TYPE_CHECKING:
@@ -72,6 +72,10 @@ def copy_remote(repository: Repository, source: str, target: str, *, jobs: int |
             )
         if isinstance(first, FolderRemote):
             first.check_readable()
+        if is_versioned(second):
+            from kist.transfer.versions import refused  # few remotes are of this kind
+
+            raise refused(second.name, "store copies of objects")
         with repository.lock():
             return _Copy(repository, first, second, jobs or repository.workers).run()
     finally:

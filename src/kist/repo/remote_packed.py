@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from kist.base.shell import shell_line
 from kist.errors import InputError
 from kist.formats.pack import Marker
-from kist.remotes.storage import Body, Storage
+from kist.remotes.storage import Body, Storage, WithFolders
 from kist.repo.introduction import KEY as README_KEY
-from kist.repo.transfers import open_storage_of
+from kist.repo.transfers import open_storage_of, refuse_versions
 from kist.transfer.packed import MARKER_KEY, check_can_be_packed, read_marker, write_marker
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _GUARD = b"""\
 This remote has Kist's packed layout, of which DVC knows nothing: use `kist push`, `kist pull`.
 This file keeps DVC from writing here in its own layout. Please leave it.
 """
-_WITH_FOLDERS = frozenset({"local", "ssh", "webdav", "webdavs"})
+WITH_FOLDERS = frozenset({"local", "ssh", "webdav", "webdavs"})
 """Where no folder can be made beneath a file."""
 _BESIDE = frozenset({README_KEY, GUARD_KEY, MARKER_KEY})
 
@@ -43,6 +43,7 @@ def init_packed(repository: Repository, name: str | None) -> tuple[str, bool]:
     Holds: killed at any write, it can be done again.
     """
     remote, _ = repository.settings.choose_remote(name)
+    refuse_versions(remote, "store packs")
     storage = open_storage_of(repository, remote)
     try:
         check_can_be_packed(storage)
@@ -54,7 +55,7 @@ def init_packed(repository: Repository, name: str | None) -> tuple[str, bool]:
                     f"cannot make remote '{remote.name}' packed: it holds something already, such as '{item.key}'",
                     hint=shell_line("kist", "remote", "convert", "--packed", remote.name),
                 )
-        if remote.scheme in _WITH_FOLDERS:
+        if remote.scheme in WITH_FOLDERS:
             write_guard(storage)
         write_marker(storage, Marker(os.urandom(16).hex()))
         repository.index.save("layout", (), gone=[storage.url])
@@ -66,3 +67,9 @@ def init_packed(repository: Repository, name: str | None) -> tuple[str, bool]:
 def write_guard(storage: Storage) -> None:
     """Puts a file where DVC's layout has a folder, so that DVC stops at once."""
     storage.write(GUARD_KEY, Body.of(_GUARD))
+
+
+def take_place_of_loose(storage: Storage) -> bool:
+    """Puts that file in the place of the folders that a conversion left empty; False where somebody wrote there."""
+    take: WithFolders = storage  # type: ignore[assignment]
+    return take.take_place(GUARD_KEY, _GUARD)

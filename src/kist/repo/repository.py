@@ -15,6 +15,7 @@ from kist.base.progress import Progress, SilentProgress
 from kist.errors import InputError, NotARepositoryError
 from kist.formats.records import LEGACY_MD5, MD5
 from kist.store.loose import LooseStore, sweep_staging
+from kist.store.placements import Placements
 from kist.store.presence import Presence
 from kist.store.statindex import StatIndex
 from kist.store.trust import Trust
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from kist.base.limiter import Limiter
     from kist.git.repository import GitRepository
     from kist.repo.settings import ConfigPaths, Settings
+    from kist.repo.stage_journal import Place
 
 DVC_DIR = ".dvc"
 
@@ -86,10 +88,14 @@ class Repository:
         self.environ: Mapping[str, str] = environ or {}
         self.notes: list[str] = []
         """Lines to tell the person that are no errors."""
+        self.placements = Placements()
+        """What the metafiles that were read say of versions at services, and of directories file by file."""
         self.notices: dict[str, None] = {}
         """What old spellings in the metafiles of the workspace mean now, a line each, in the order they were met."""
         self.ask: Callable[[str], str] | None = None
         """Asks the person for a secret, given the question; None where nobody can be asked."""
+        self.browse: Callable[[str], None] | None = None
+        """Shows the person an address to open in a browser; None where nobody can be asked."""
         self.limiter: Limiter | None = None
         """How fast bytes may travel to and from remotes, all together (`--limit`)."""
         self._config_paths = config_paths
@@ -149,6 +155,16 @@ class Repository:
         return Repository(root, cwd=cwd, config_paths=paths, progress=self.progress, environ=self.environ)
 
     @property
+    def config_paths(self) -> ConfigPaths:
+        """The configuration files of all levels."""
+        return self._config_paths
+
+    @property
+    def title(self) -> str:
+        """How messages call the repository."""
+        return self.root
+
+    @property
     def dvc_dir(self) -> str:
         """The `.dvc` folder."""
         return os.path.join(self.root, DVC_DIR)
@@ -183,12 +199,12 @@ class Repository:
     @property
     def cache(self) -> LooseStore:
         """The store of DVC 3's objects."""
-        return LooseStore(self.cache_dir, MD5, self.settings.shared_group)
+        return LooseStore(self.cache_dir, MD5, self.settings.shared_group, self.placements)
 
     @property
     def legacy_cache(self) -> LooseStore:
         """The store of older objects, in the same place."""
-        return LooseStore(self.cache_dir, LEGACY_MD5, self.settings.shared_group)
+        return LooseStore(self.cache_dir, LEGACY_MD5, self.settings.shared_group, self.placements)
 
     @property
     def cache_dir(self) -> str:
@@ -257,12 +273,32 @@ class Repository:
         return self.plain_lock()
 
     def plain_lock(self) -> FileLock:
-        """Returns the lock alone."""
+        """Returns the lock alone. Whoever takes it first writes what a `repro` has noted and not written yet."""
         return FileLock(
             os.path.join(self.dvc_dir, "tmp", "lock"),
             wait_s=self._wait_s,
             by_link=self.settings.hardlink_lock,
+            when_taken=self._write_noted,
         )
+
+    @property
+    def has_noted(self) -> bool:
+        """Says whether a `repro` has noted what it has not written yet."""
+        return os.path.lexists(os.path.join(self.dvc_dir, "tmp", "kist", "stages.journal"))
+
+    def _write_noted(self) -> None:
+        if self.has_noted:
+            from kist.repo.stage_journal import settle  # seldom is there anything
+
+            settle(self.place())
+
+    def place(self) -> Place:
+        """Returns where finished stages are recorded."""
+        from kist.pipeline.runcache import RunCache  # only where stages ran
+        from kist.repo.stage_journal import Place
+
+        runs = RunCache(self.cache_dir, self.settings.shared_group)
+        return Place(self.root, self.dvc_dir, self.cache, runs)
 
     def sweep_now(self) -> None:
         """Removes what killed commands left in the cache and beside the metafiles of the root."""

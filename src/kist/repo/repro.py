@@ -6,14 +6,14 @@ Not here: which stages are meant (repro_plan), running one (stage_run). Implemen
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.errors import FormatError, InputError, KistError
 from kist.pipeline.changes import DELETED, NOT_IN_CACHE, StageChanges
 from kist.repo import placed
-from kist.repo.collect import Stage
+from kist.repo.collect import Stage, lock_path
 from kist.repo.metafiles import Changes
 from kist.repo.repro_events import (
     FAILED,
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from kist.formats.records import Digest
     from kist.repo.repository import Repository
     from kist.repo.stage_run import StageRunner
+
+    Start = Callable[[Stage, StageChanges | None], None]
 
 STOP = "stop"
 KEEP_GOING = "keep going"
@@ -67,6 +69,9 @@ class ReproOptions(NamedTuple):
         on_error: STOP, KEEP_GOING or IGNORE.
         dry: only tell.
         confirm: asked before each stage, when given.
+        output: the descriptor for what commands print; None: this program's own. With `jobs` it is told as events.
+        jobs: so many stages may run at once.
+        capacity: how much there is of what stages need, in place of what Git's configuration says.
     """
 
     scope: Scope = Scope()
@@ -80,6 +85,8 @@ class ReproOptions(NamedTuple):
     dry: bool = False
     confirm: Callable[[str], bool] | None = None
     output: int | None = None
+    jobs: int = 1
+    capacity: Mapping[str, int] | None = None
 
 
 class ReproResult(NamedTuple):
@@ -123,8 +130,12 @@ def repro(repository: Repository, targets: Sequence[str], options: ReproOptions,
         changes = Changes(repository)
         work = _Repro(repository, chosen, options, lock, changes, tell)
         try:
-            work.go()
+            if options.jobs > 1 and not options.dry:
+                work.go_at_once()
+            else:
+                work.go()
         finally:
+            work.close()
             if work.ran and not options.dry:
                 placed.note(repository.index, work.made)
         to_stage = changes.to_stage() if work.error is not None else changes.finish()
@@ -154,6 +165,7 @@ class _Repro:
         self._would_run: set[str] = set()
         self._sight = Sight(repository)
         self._opened: StageRunner | None = None
+        self._is_complete = False
         self.made: dict[str, Digest | None] = {}
         self.ran: list[str] = []
         self.unchanged: list[str] = []
@@ -170,38 +182,94 @@ class _Repro:
             self._opened = StageRunner(
                 self._repository, self._lock, self._changes, self._tell, options, self._sight, self.made
             )
+            orders: dict[str, list[str]] = {}
+            for stage in self._plan.stages:
+                if stage.name is not None:
+                    orders.setdefault(lock_path(stage), []).append(stage.name)
+            self._opened.journal.begin(orders, is_mixed=asked.jobs > 1)
         return self._opened
 
+    def close(self) -> None:
+        """Writes what finished stages are recorded by."""
+        if self._opened is not None:
+            self._opened.close(is_complete=self._is_complete)
+
     def go(self) -> None:
-        """Goes through the stages."""
+        """Goes through the stages, one at a time."""
         if not self._options.pull:
             self._sight.prime(self._plan.stages)
         is_gap = False
         for stage in self._plan.stages:
-            if stage.address in self._left_out:
+            if self.is_left_out(stage):
                 continue
             if is_gap:
                 self._tell(Event(GAP, ""))
-            force = self._options.force or stage.address in self._forced
-            shown = shown_stage(self._repository, stage)
             try:
-                is_gap = self._reproduce(stage, shown, force=force)
+                is_gap = self.look(stage, self._run)
             except (KistError, OSError) as error:
-                if self._options.on_error == STOP or _is_hopeless(error):
-                    raise _wrapped(shown, error) from error
-                self._handle(stage, shown, error)
+                stopping = self.fail(stage, error)
+                if stopping is not None:
+                    raise stopping from error
                 continue
-            (self.ran if is_gap else self.unchanged).append(shown)
-            self._note_made(stage)
-            if self._options.force_downstream and (is_gap or force):
-                self._forced |= self._plan.graph.descendants([stage.address])
+            self.note(stage, is_done=is_gap)
+        self._conclude()
+
+    def go_at_once(self) -> None:
+        """Goes through the stages, several at once."""
+        from kist.pipeline.schedule import Schedule, waits  # only with `-j`
+        from kist.repo.repro_parallel import AtOnce, uses
+        from kist.repo.stage_needs import asked_of, capacities
+
+        stages = self._plan.stages
+        needs = [asked_of(stage.resolved).needs for stage in stages]
+        capacity = capacities(self._repository, self._options.capacity or {}) if any(needs) else {}
+        schedule = Schedule(waits([uses(stage) for stage in stages]), needs, capacity, self._options.jobs)
+        if not self._options.pull:
+            self._sight.prime(stages)
+        try:
+            AtOnce(stages, schedule, self._options.jobs, lambda: self._runner, self, self._tell).go()
+        finally:
+            place = {shown_stage(self._repository, stage): at for at, stage in enumerate(stages)}
+            for listed in (self.ran, self.unchanged, self.failed):
+                listed.sort(key=place.__getitem__)
+        self._conclude()
+
+    def _conclude(self) -> None:
+        self._is_complete = not self.failed
         if self.failed and self._options.on_error == KEEP_GOING:
             listed = ", ".join(f"'{name}'" for name in self.failed)
             self.error = ReproError(f"cannot reproduce {listed}")
 
-    def _note_made(self, stage: Stage) -> None:
+    def is_left_out(self, stage: Stage) -> bool:
+        """Says whether a stage is not to be looked at: one that it depends on failed."""
+        return stage.address in self._left_out
+
+    def look(self, stage: Stage, start: Start) -> bool:
+        """Starts a stage if it has to run; returns whether anything was done or begun."""
+        force = self._options.force or stage.address in self._forced
+        is_done = self._reproduce(stage, shown_stage(self._repository, stage), start, force=force)
+        if self._options.force_downstream and (is_done or force):
+            self._forced |= self._plan.graph.descendants([stage.address])
+        return is_done
+
+    def note(self, stage: Stage, *, is_done: bool) -> None:
+        """Notes that a stage is over."""
+        (self.ran if is_done else self.unchanged).append(shown_stage(self._repository, stage))
         for out in stage.outs:
             self.made.setdefault(out.path, out.output.digest)
+
+    def fail(self, stage: Stage, error: KistError | OSError) -> KistError | None:
+        """Tells of a failure; returns what is to be raised, if no other stage is to begin."""
+        shown = shown_stage(self._repository, stage)
+        if self._options.on_error == STOP or _is_hopeless(error):
+            stopping = _wrapped(shown, error)
+            stopping.__cause__ = error
+            return stopping
+        self._handle(stage, shown, error)
+        return None
+
+    def _run(self, stage: Stage, differences: StageChanges | None) -> None:
+        self._runner.run(stage, differences)
 
     def _handle(self, stage: Stage, shown: str, error: KistError | OSError) -> None:
         """Tells of a failure, and leaves out what depends on it."""
@@ -217,7 +285,7 @@ class _Repro:
                 self._tell(Event(LEFT_OUT, shown_stage(self._repository, other), shown))
         self._left_out |= below
 
-    def _reproduce(self, stage: Stage, shown: str, *, force: bool) -> bool:
+    def _reproduce(self, stage: Stage, shown: str, start: Start, *, force: bool) -> bool:
         """Returns whether anything was done."""
         options = self._options
         is_frozen = stage.resolved is not None and stage.resolved.frozen
@@ -247,7 +315,7 @@ class _Repro:
         else:
             if options.pull and not force:
                 self._pull_dependencies(stage)
-            self._runner.run(stage, None if force else differences)
+            start(stage, None if force else differences)
         return True
 
     def _is_below(self, stage: Stage) -> bool:

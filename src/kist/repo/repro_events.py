@@ -20,6 +20,9 @@ PULLING = "pulling"
 FAILED = "failed"
 FAILURE_IGNORED = "failure ignored"
 LEFT_OUT = "left out"
+ITEMS = "items"
+OUTPUT = "output"
+ERROR_OUTPUT = "error output"
 
 
 class Event(NamedTuple):
@@ -28,7 +31,8 @@ class Event(NamedTuple):
     Attributes:
         kind: one of the names in capitals of this module.
         stage: as the person types it.
-        text: a command line, a path, a cause.
+        text: a command line, a path, a cause; of OUTPUT and ERROR_OUTPUT a line that a command printed, which is told
+            where several stages run at once.
     """
 
     kind: str

@@ -266,7 +266,9 @@ def _wanted_output(repository: Repository, plan: _Plan, tree: Tree) -> Output:
         return then
     now = plan.now.out.output
     if not plan.then.inner:
-        return updated_output(now, Tracked("", then.digest, then.size, then.nfiles, then.isexec))
+        tracked = Tracked("", then.digest, then.size, then.nfiles, then.isexec)
+        changed_output = updated_output(repository, now._replace(files=None), tracked)
+        return changed_output._replace(files=then.files, cloud=then.cloud, version_id=then.version_id)
     if now.digest is None or not now.digest.is_dir or {now.digest.algorithm, then.digest.algorithm} != {MD5}:
         shown = repository.shown(plan.then.path)
         raise CannotRestoreError(
@@ -282,7 +284,7 @@ def _wanted_output(repository: Repository, plan: _Plan, tree: Tree) -> Output:
     single = tree.get(plan.then.inner)
     if single is not None and recorded.get(plan.then.inner) is None and now.size is not None:
         size = now.size + _size_of(repository, single)
-    return updated_output(now, tracked_tree(repository, "", changed, size))
+    return updated_output(repository, now, tracked_tree(repository, "", changed, size))
 
 
 def _size_of(repository: Repository, oid: str) -> int:

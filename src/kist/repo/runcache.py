@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from kist.pipeline.runcache import RunCache
-from kist.repo.transfers import open_remote
+from kist.repo.transfers import is_versioned, open_remote
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
@@ -29,6 +29,11 @@ def copy_runs(repository: Repository, remote: str | None, *, is_push: bool) -> i
     Raises: OSError.
     """
     target, _ = open_remote(repository, remote)
+    if is_versioned(target):
+        repository.notes.append(
+            f"remote '{target.name}' keeps files by their names: there is no place for runs"
+        )
+        return 0
     own = run_cache(repository)
     here = {f"runs/{ids.key[:2]}/{ids.key}/{ids.value}": ids for ids in own.ids()}
     there = {key for key in target.keys("runs/") if RUN_KEY.fullmatch(key)}

@@ -292,7 +292,7 @@ def _with_kept(work: _Work, metafile: Metafile, at: int, manifest: bytes, kept: 
     """Returns the metafile with a directory whose unfetched files are still in it; stores its manifest."""
     tracked = tracked_tree(work.repository, "", with_files(manifest, kept), None)
     outs = list(metafile.outs)
-    outs[at] = updated_output(outs[at], tracked)
+    outs[at] = updated_output(work.repository, outs[at], tracked)
     return metafile._replace(outs=tuple(outs))
 
 
@@ -308,7 +308,8 @@ def note_kept(repository: Repository, path: str, count: int) -> None:
 def _changes(work: _Work, found: Survey, changed: dict[str, Metafile]) -> list[OutputChange]:
     """Returns how outputs differ from HEAD in the metafiles that the commit brings."""
     here: dict[str, Stage] = {stage.file: stage for stage in found.stages if stage.name is None}
-    now = here | {path: stage_of_metafile(path, metafile) for path, metafile in changed.items()}
+    noted = work.repository.placements
+    now = here | {path: stage_of_metafile(path, metafile, noted) for path, metafile in changed.items()}
     files = {path for path in [*changed, *found.pending, *found.staged] if path.endswith(".dvc")}
     # The others are in HEAD as they are here.
     differing = files & {*found.pending, *found.staged}
@@ -521,7 +522,8 @@ def _what_to_add(work: _Work, found: Survey) -> tuple[list[str], dict[str, Metaf
         outs = list(metafile.outs)
         size = None if kept else look.size_bytes
         files = look.snapshot.file_count() if digest.is_dir and look.snapshot is not None else None
-        outs[at] = updated_output(outs[at], Tracked("", digest, size, files, look.is_executable))
+        tracked = Tracked("", digest, size, files, look.is_executable)
+        outs[at] = updated_output(work.repository, outs[at], tracked)
         changed[item.stage.file] = metafile._replace(outs=tuple(outs))
     outputs = {out.path: stage.file for stage in found.stages for out in stage.outs}
     inner = [
@@ -569,7 +571,7 @@ def _count_inner(work: _Work, found: Survey, path: str, metafiles: dict[str, Met
     )
     metafile = metafiles.get(stage.file, stage.metafile)
     assert metafile is not None
-    digest = metafile.outs[at].digest
+    digest = metafile.outs[at].digest or stage.outs[at].output.digest
     if digest is None or not digest.is_dir or digest.algorithm != MD5:
         return
     inner = path[len(stage.outs[at].path) + 1 :]
@@ -580,5 +582,6 @@ def _count_inner(work: _Work, found: Survey, path: str, metafiles: dict[str, Met
     oid = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
     work.counter.know(Digest(MD5, oid), data)
     outs = list(metafile.outs)
-    outs[at] = updated_output(outs[at], Tracked("", Digest(MD5, oid), None, tree.file_count(), False))
+    tracked = Tracked("", Digest(MD5, oid), None, tree.file_count(), False)
+    outs[at] = updated_output(work.repository, outs[at], tracked)
     metafiles[stage.file] = metafile._replace(outs=tuple(outs))

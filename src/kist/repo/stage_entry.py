@@ -46,12 +46,14 @@ def stored_outputs(
     to_cache: bool = True,
     relink: bool = True,
     is_result: bool = False,
+    put_off: bool = False,
 ) -> tuple[Output, ...]:
     """Stores a stage's outputs and returns what the lock is to say of them.
 
     Args:
         to_cache: False: only record what they are.
         is_result: a remembered run names them, so that they are stored even with `cache: false`, as copies then.
+        put_off: see `store_batches`.
 
     Raises: CannotCommitError: an output is missing; OSError.
     """
@@ -66,9 +68,10 @@ def stored_outputs(
             [out.path for out in outs],
             to_cache=to_cache and (use_cache or is_result),
             relink=relink and use_cache,
+            put_off=put_off,
         )
         for out, tracked in zip(outs, stored, strict=True):
-            found[out.path] = updated_output(out.output, tracked)
+            found[out.path] = updated_output(repository, out.output, tracked)
     return tuple(found[out.path] for out in stage.outs)
 
 
@@ -77,13 +80,18 @@ def remember(repository: Repository, stage: Stage, entry: LockedStage) -> None:
 
     Raises: OSError.
     """
-    assert stage.resolved is not None
-    is_whole = None not in {item.digest for item in entry.deps} | {item.digest for item in entry.outs}
-    if is_whole and is_remembered(stage.resolved):
+    if can_be_remembered(stage, entry):
         try:
             run_cache(repository).save(entry)
         except RunIdError:
             pass  # such a parameter cannot be compared either
+
+
+def can_be_remembered(stage: Stage, entry: LockedStage) -> bool:
+    """Says whether a run is of a kind that the run cache keeps, and all that it read and made is known."""
+    assert stage.resolved is not None
+    is_whole = None not in {item.digest for item in entry.deps} | {item.digest for item in entry.outs}
+    return is_whole and is_remembered(stage.resolved)
 
 
 def _missing(repository: Repository, stage: Stage, path: str) -> CannotCommitError:

@@ -108,18 +108,30 @@ def _metafile_status(
         changes.append({"changed outs": outs})
     if metafile is not None and metafile.always_changed:
         changes.append("always changed")
-    is_summed = metafile is not None and metafile.deps and metafile.checksum is not None
+    # An import that was only noted (`--no-exec`) has none, which DVC tells in the same words.
+    is_summed = metafile is not None and metafile.deps and (metafile.checksum is not None or stage.is_import)
     if is_summed and metafile is not None and stage_checksum(metafile) != metafile.checksum:
         changes.append("changed checksum")
     return changes
 
 
 def _moved_source(repository: Repository, stage: Stage) -> dict[str, str]:
-    """Returns {source: "update available"} for data imported from a local path that has other content now."""
+    """Returns {source: "update available"} for data whose source has other content now."""
     assert stage.metafile is not None
     found = {}
+    if stage.metafile.deps[0].repo is not None:
+        from kist.repo.import_status import moved_repository  # many repositories import nothing
+
+        return moved_repository(repository, stage)
     for dep in stage.metafile.deps:
-        if dep.repo is not None or dep.db is not None or "://" in dep.path or dep.digest is None:
+        # As DVC: of what is frozen, only other repositories are asked.
+        if (
+            stage.metafile.frozen
+            or dep.repo is not None
+            or dep.db is not None
+            or "://" in dep.path
+            or dep.digest is None
+        ):
             continue
         absolute = os.path.normpath(os.path.join(repository.abspath(stage.wdir), dep.path))
         if not absolute.startswith(repository.root + os.sep):

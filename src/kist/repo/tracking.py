@@ -71,6 +71,7 @@ def store_paths(
     to_cache: bool = True,
     relink: bool = True,
     looks: Mapping[str, Look] | None = None,
+    put_off: bool = False,
 ) -> list[Tracked]:
     """Stores files and directories as they are now and returns what they became, in order.
 
@@ -78,6 +79,7 @@ def store_paths(
         looks: how some of them looked a moment ago, which spares another look.
         to_cache: False: only hash (`--no-commit`).
         relink: make workspace files links to their objects where `cache.type` says so.
+        put_off: see `store_batches`; for single files.
 
     Raises:
         SpecialFileError, NameNotTextError, FileChangedError, OSError.
@@ -88,7 +90,7 @@ def store_paths(
         return [_hashed(repository, look) for look in _looks(repository, paths)]
     store = repository.cache
     tracked = []
-    for look in _stored(repository, paths, relink=relink, known=looks or {}):
+    for look in _stored(repository, paths, relink=relink, known=looks or {}, put_off=put_off):
         item, manifest = _tracked(repository, look)
         tracked.append(item)
         if look.is_executable and relink:
@@ -110,6 +112,14 @@ def relink_paths(repository: Repository, paths: Sequence[str]) -> None:
     _stored(repository, paths, relink=True)
 
 
+def store_files(repository: Repository, path: str) -> Look:
+    """Stores the files of a directory, without a manifest of it, and returns how it looks then.
+
+    Raises, Holds: as `store_paths`.
+    """
+    return _stored(repository, [path], relink=False)[0]
+
+
 def _looks(repository: Repository, paths: Sequence[str], known: Mapping[str, Look] = _NONE) -> list[Look]:
     fresh = iter(look_at(repository, [(path, MD5) for path in paths if path not in known], read=False))
     looks = [known[path] if path in known else next(fresh) for path in paths]
@@ -129,11 +139,17 @@ def _looks(repository: Repository, paths: Sequence[str], known: Mapping[str, Loo
 
 
 def _stored(
-    repository: Repository, paths: Sequence[str], *, relink: bool, known: Mapping[str, Look] = _NONE
+    repository: Repository,
+    paths: Sequence[str],
+    *,
+    relink: bool,
+    known: Mapping[str, Look] = _NONE,
+    put_off: bool = False,
 ) -> list[Look]:
     """Returns how paths look after all of their files were stored, and linked where that is wanted."""
     for _ in range(_ATTEMPTS):
-        looks, changed = _store_once(repository, _looks(repository, paths, known), relink=relink)
+        found = _looks(repository, paths, known)
+        looks, changed = _store_once(repository, found, relink=relink, put_off=put_off)
         if not changed:
             return looks
         known = _NONE
@@ -198,7 +214,9 @@ def _hashed(repository: Repository, look: Look) -> Tracked:
     return _tracked(repository, look._replace(snapshot=read[0]))[0]
 
 
-def _store_once(repository: Repository, looks: list[Look], *, relink: bool) -> tuple[list[Look], list[str]]:
+def _store_once(
+    repository: Repository, looks: list[Look], *, relink: bool, put_off: bool
+) -> tuple[list[Look], list[str]]:
     """Returns how all looks after it was stored, and the files that changed meanwhile."""
     by_policy: dict[LinkPolicy, list[int]] = {}
     known: dict[tuple[str, bool, bool], LinkPolicy] = {}
@@ -214,7 +232,7 @@ def _store_once(repository: Repository, looks: list[Look], *, relink: bool) -> t
             snapshot = looks[at].snapshot
             assert snapshot is not None
             snapshots.append(snapshot)
-        done, moved = _store_snapshots(repository, snapshots, policy, relink=relink)
+        done, moved = _store_snapshots(repository, snapshots, policy, relink=relink, put_off=put_off)
         changed += moved
         if moved:
             continue
@@ -224,7 +242,12 @@ def _store_once(repository: Repository, looks: list[Look], *, relink: bool) -> t
 
 
 def _store_snapshots(
-    repository: Repository, snapshots: Sequence[Snapshot], policy: LinkPolicy, *, relink: bool
+    repository: Repository,
+    snapshots: Sequence[Snapshot],
+    policy: LinkPolicy,
+    *,
+    relink: bool,
+    put_off: bool,
 ) -> tuple[list[Snapshot], list[str]]:
     """Returns the snapshots after everything in them was stored and linked, and the files that changed meanwhile."""
     store = repository.cache
@@ -238,7 +261,12 @@ def _store_snapshots(
         places.append(where)
         misfits.append(found if relink else {})
     stored = store_batches(
-        batches, store, link=policy.ingest, workers=repository.workers, progress=repository.progress
+        batches,
+        store,
+        link=policy.ingest,
+        workers=repository.workers,
+        progress=repository.progress,
+        put_off=put_off,
     )
     moved = [
         os.path.join(batch.folder, name)
@@ -247,7 +275,8 @@ def _store_snapshots(
     ]
     if moved:
         return [], moved
-    repository.trust(store).add([record for item in stored for record in _object_records(item)])
+    if not put_off:
+        repository.trust(store).add([record for item in stored for record in _object_records(item)])
     results = iter(stored)
     done = []
     for snapshot, where, todo in zip(snapshots, places, misfits, strict=True):
@@ -389,10 +418,19 @@ def _tracked(repository: Repository, look: Look) -> tuple[Tracked, bytes | None]
     return Tracked(look.path, digest, snapshot.size_bytes(), None, look.is_executable), None
 
 
-def updated_output(output: Output, tracked: Tracked) -> Output:
-    """Returns an output's entry with new content; unchanged content leaves the entry as it is."""
+def updated_output(repository: Repository, output: Output, tracked: Tracked) -> Output:
+    """Returns an output's entry with new content; unchanged content leaves the entry as it is.
+
+    A directory that its entry lists file by file stays listed so, with the versions of what did not change.
+    """
     if output.digest == tracked.digest and output.files is None:
         return output._replace(isexec=tracked.is_executable)
+    if output.files and tracked.digest.is_dir:
+        from kist.repo.versioned_outputs import relisted  # few repositories have such outputs
+
+        found = relisted(repository, output, tracked.digest, tracked.path)
+        if found is not None:
+            return found
     return output._replace(
         digest=tracked.digest,
         size=tracked.size,

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from kist.base.listing import unpack_stat
 from kist.base.shell import shell_line
-from kist.errors import ConfigError, FormatError
+from kist.errors import ConfigError, FormatError, KistError
 from kist.formats.records import LEGACY_MD5, MD5
 from kist.remotes.base import Remote
 from kist.remotes.local import FolderRemote, RemoteFolderMissingError
-from kist.repo.collect import collect_commits
+from kist.repo.collect import WorkspaceSource, collect, collect_commits
 from kist.repo.targets import Selected, all_outputs, select
 from kist.store.loose import LooseStore
 from kist.store.statindex import FolderRow
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kist.repo.settings import RemoteSettings
     from kist.transfer.packed import PackedRemote
     from kist.transfer.stored import StorageRemote
+    from kist.transfer.versions import VersionedRemote
 
 _LAYOUT, _PACKED = "layout", "packed"
 _LAYOUT_S = 3600
@@ -54,6 +55,8 @@ class TransferResult(NamedTuple):
         remotes: names of the remotes that were used.
         objects: what became of each object, where that was asked for.
         absent: (path, tracked directory) of targets that their directory does not have.
+        errors: what spoke against imports that could not be brought from their sources.
+        changed: metafiles, relative to the root, that say now where the data is, and are to be committed.
     """
 
     moved: int
@@ -62,10 +65,12 @@ class TransferResult(NamedTuple):
     size_bytes: int
     objects: Sequence[ObjectOutcome] = ()
     absent: Sequence[tuple[str, str]] = ()
+    errors: Sequence[KistError] = ()
+    changed: Sequence[str] = ()
 
 
 class CloudVersionsError(ConfigError):
-    """The remote is set up to hold files under their own names, in the versions of the service, and not objects."""
+    """The remote is to hold files under their own names, in versions, and its kind, or its options, do not allow it."""
 
     code = "cloud-versions"
 
@@ -85,15 +90,10 @@ def open_remote(
         NewerLayoutError; and what a service raises that is asked for its layout.
     """
     remote, is_assumed = repository.settings.choose_remote(name)
-    for option in ("version_aware", "worktree"):
-        if remote.boolean(option, False):
-            raise CloudVersionsError(
-                f"cannot use remote '{remote.name}': '{option}' keeps data by its names in the cloud, "
-                "which this version cannot do",
-                hint=shell_line("kist", "remote", "modify", "--unset", remote.name, option),
-            )
     note = f"using remote '{remote.name}', the only one" if is_assumed else None
     limit = jobs or remote.integer("jobs")
+    if has_versions(remote):
+        return open_versioned(repository, remote, jobs=limit), note
     if remote.scheme != "local":
         from kist.transfer.stored import StorageRemote  # a folder needs none of it
 
@@ -115,6 +115,65 @@ def open_remote(
     else:
         _check_is_not_lost(repository, remote)
     return _folder(repository, remote), note
+
+
+def has_versions(remote: RemoteSettings) -> bool:
+    """Says whether a remote keeps files under their own names, in versions.
+
+    Raises: CloudVersionsError: `worktree` without versions.
+    """
+    is_worktree = remote.boolean("worktree", False)
+    if is_worktree and not remote.boolean("version_aware", True):
+        raise CloudVersionsError(
+            f"cannot use remote '{remote.name}': 'worktree' needs versions, and 'version_aware' is false",
+            hint=shell_line("kist", "remote", "modify", "--unset", remote.name, "version_aware"),
+        )
+    return is_worktree or remote.boolean("version_aware", False)
+
+
+def refuse_versions(remote: RemoteSettings, what: str) -> None:
+    """Raises StorageRefusedError if a remote keeps files under their own names; `what`: what is done to others."""
+    if has_versions(remote):
+        from kist.transfer.versions import refused  # few remotes are of this kind
+
+        raise refused(remote.name, what)
+
+
+def open_versioned(
+    repository: Repository, remote: RemoteSettings, *, jobs: int | None = None
+) -> VersionedRemote:
+    """Returns a remote that keeps files under their own names; metafiles of the workspace say which versions.
+
+    Raises: CloudVersionsError: its kind keeps none.
+    """
+    from typing import cast
+
+    from kist.remotes.storage import VersionedStorage  # few remotes are of this kind
+    from kist.transfer.versions import VersionedRemote
+
+    is_worktree = remote.boolean("worktree", False)
+    storage = open_storage_of(repository, remote)
+    if not storage.abilities.versions:
+        option = "worktree" if is_worktree else "version_aware"
+        raise CloudVersionsError(
+            f"cannot use remote '{remote.name}': '{option}' needs a service with versions, s3:// or gs://",
+            hint=shell_line("kist", "remote", "modify", "--unset", remote.name, option),
+        )
+    if repository.placements.is_empty:
+        collect(WorkspaceSource(repository), on_damage=lambda path, error: None)
+    return VersionedRemote(
+        cast(VersionedStorage, storage),
+        repository.placements,
+        is_worktree=is_worktree,
+        index=repository.index,
+        jobs=jobs,
+        limiter=repository.limiter,
+    )
+
+
+def is_versioned(remote: Remote) -> TypeGuard[VersionedRemote]:
+    """Says whether a remote keeps files under their own names, in versions."""
+    return hasattr(remote, "service")
 
 
 def _check_is_not_lost(repository: Repository, remote: RemoteSettings) -> None:
@@ -170,29 +229,54 @@ def open_storage_of(repository: Repository, remote: RemoteSettings) -> Storage:
 
     options = {option: remote.text(option) or "" for option in remote.options}
     if remote.scheme == "s3" and "profile" in options:
-        own = unguarded_profile(options.pop("profile"))
+        own = unguarded("profile", options.pop("profile"))
         options |= {"profile": own} if own else {}
-    place = Place(remote.name, remote.location, remote.scheme, options, repository.environ, repository.ask)
-    return open_storage(place)
+    location = remote.location
+    if GUARDS.get(remote.scheme) == "url":
+        location = unguarded("url", location)
+    return open_storage(
+        Place(
+            remote.name,
+            location,
+            remote.scheme,
+            options,
+            repository.environ,
+            repository.ask,
+            repository.browse,
+        )
+    )
 
 
 _GUARD = "kist-packed"
+GUARDS = {"s3": "profile", "gs": "url", "azure": "url", "oss": "url"}
+"""Options by which DVC is stopped before its first request to a packed place, by scheme: it finds no such profile, and
+`gs://kist-packed:BUCKET` names a port for it that is no number."""
 
 
-def guarded_profile(profile: str | None) -> str:
-    """Returns a profile that no other program finds: so DVC stops before it writes into a packed place at S3."""
-    if profile is None or profile == _GUARD or profile.startswith(f"{_GUARD}/"):
-        return profile or _GUARD
-    return f"{_GUARD}/{profile}"
+def guarded(option: str, value: str | None) -> str:
+    """Returns a value of such an option that DVC cannot use."""
+    start, mark = _guard_of(option, value or "")
+    rest = (value or "")[len(start) :]
+    if rest == _GUARD or rest.startswith(_GUARD + mark):
+        return start + rest
+    return f"{start}{_GUARD}{mark}{rest}" if rest else start + _GUARD
 
 
-def unguarded_profile(profile: str) -> str:
-    """Returns the profile that is meant; "" for none."""
-    return (
-        profile.removeprefix(_GUARD).removeprefix("/")
-        if profile.split("/", maxsplit=1)[0] == _GUARD
-        else profile
-    )
+def unguarded(option: str, value: str) -> str:
+    """Returns the value that is meant; "" for none."""
+    start, mark = _guard_of(option, value)
+    rest = value[len(start) :]
+    if rest == _GUARD:
+        return start
+    return start + rest.removeprefix(_GUARD + mark)
+
+
+def _guard_of(option: str, value: str) -> tuple[str, str]:
+    """Returns what stands before the guard, and what ends it."""
+    if option != "url":
+        return "", "/"
+    scheme, separator, _ = value.partition("://")
+    return scheme + separator, ":"
 
 
 def open_packed(
@@ -291,22 +375,31 @@ def needs_by_remote(
     """
     found: dict[str | None, dict[str, list[plan.Need]]] = {}
     for item in items:
-        output = item.out.output
-        digest = output.digest
-        if digest is None or digest.algorithm not in (MD5, LEGACY_MD5) or not output.use_cache:
+        digest = item.out.output.digest
+        if digest is None or not _travels(item, named=named, is_push=is_push):
             continue
-        if is_push and not (output.can_push and _is_own(item)):
-            continue
-        own = output.remote
-        if own is not None and named is not None and own != named:
-            continue
-        key = own if own is not None else named
-        if key == default:
-            key = None if named is None else named
+        key = _destination(item, default=default, named=named)
         found.setdefault(key, {}).setdefault(digest.algorithm, []).append(
             plan.Need(item.path, digest, item.inner)
         )
     return found
+
+
+def _travels(item: Selected, *, named: str | None, is_push: bool) -> bool:
+    output = item.out.output
+    if output.digest is None or output.digest.algorithm not in (MD5, LEGACY_MD5) or not output.use_cache:
+        return False
+    if is_push and not (output.can_push and _is_own(item)):
+        return False
+    return output.remote is None or named is None or output.remote == named
+
+
+def _destination(item: Selected, *, default: str | None, named: str | None) -> str | None:
+    own = item.out.output.remote
+    key = own if own is not None else named
+    if key == default:
+        return None if named is None else named
+    return key
 
 
 def _is_own(item: Selected) -> bool:
@@ -384,6 +477,7 @@ def transfer(
     failed: list[tuple[str, str, str]] = []
     objects: list[ObjectOutcome] = []
     names: list[str] = []
+    changed: list[str] = []
     notes = repository.take_notes()
     workers = jobs or repository.workers
     for name, by_algorithm in grouped.items():
@@ -397,29 +491,85 @@ def transfer(
         target, note = open_remote(repository, name, jobs=jobs, writes=is_push)
         notes += [note] if note else []
         names.append(target.name)
-        if is_push:
-            from kist.repo.introduction import introduce  # nothing else writes into a remote
-
-            introduce(target)
-        elif isinstance(target, FolderRemote):
-            target.check_readable()
-        for algorithm, needs in by_algorithm.items():
-            store = repository.store_for(algorithm)
-            act = plan.push if is_push else plan.fetch
-            done = act(needs, store, target, workers=workers, progress=repository.progress)
-            moved += len(done.moved)
-            size += done.size_bytes
-            failed += done.failed
-            if is_detailed:
-                objects += _outcomes(needs, store, target.name, done, is_push=is_push)
-            if not is_push:
-                repository.trust(store).add(done.records)
+        try:
+            if is_push and is_versioned(target):
+                chosen_items = [
+                    item
+                    for item in items
+                    if _travels(item, named=remote, is_push=True)
+                    and _destination(item, default=default, named=remote) == name
+                ]
+                acted = _push_versions(repository, chosen_items, target, changed)
+                notes += repository.take_notes()
             else:
-                for _, oid, why in done.failed:
-                    if why == "corrupt":
-                        store.quarantine(oid)
-        target.close()
-    return TransferResult(moved, failed, names, size, objects), notes
+                acted = _act(repository, by_algorithm, target, is_push=is_push, workers=workers)
+            for algorithm, needs in by_algorithm.items():
+                store = repository.store_for(algorithm)
+                done = acted.get(algorithm, plan.NOTHING)
+                moved += len(done.moved)
+                size += done.size_bytes
+                failed += done.failed
+                if is_detailed:
+                    rows = _outcomes(needs, store, target.name, done, is_push=is_push)
+                    objects += [
+                        row for row in rows if not (is_versioned(target) and row.oid.endswith(".dir"))
+                    ]
+                if not is_push:
+                    repository.trust(store).add(done.records)
+                else:
+                    for _, oid, why in done.failed:
+                        if why == "corrupt":
+                            store.quarantine(oid)
+        finally:
+            target.close()
+    return TransferResult(moved, failed, names, size, objects, changed=changed), notes
+
+
+def _act(
+    repository: Repository,
+    by_algorithm: dict[str, list[plan.Need]],
+    target: Remote,
+    *,
+    is_push: bool,
+    workers: int,
+) -> dict[str, plan.Outcome]:
+    """Pushes to, or fetches from, one remote; returns algorithm -> what was done."""
+    if is_push:
+        from kist.repo.introduction import introduce  # nothing else writes into a remote
+
+        introduce(target)
+    elif isinstance(target, FolderRemote):
+        target.check_readable()
+    acted = {}
+    for algorithm, needs in by_algorithm.items():
+        store = repository.store_for(algorithm)
+        if is_push:
+            _store_spelled(repository, needs)
+        act = plan.push if is_push else plan.fetch
+        acted[algorithm] = act(needs, store, target, workers=workers, progress=repository.progress)
+    return acted
+
+
+def _push_versions(
+    repository: Repository, items: Sequence[Selected], target: VersionedRemote, changed: list[str]
+) -> dict[str, plan.Outcome]:
+    """Pushes to a remote that keeps versions; `changed` gets the metafiles that say where the data is now."""
+    from kist.repo.metafiles import Changes  # few remotes are of this kind
+    from kist.repo.versions_push import push_versions
+
+    changes = Changes(repository)
+    acted = push_versions(repository, items, target, changes)
+    changed.extend(changes.finish())
+    return acted
+
+
+def _store_spelled(repository: Repository, needs: Iterable[plan.Need]) -> None:
+    """Puts manifests into the cache that only a metafile spells out: they are sent from there."""
+    manifests = repository.placements.manifests
+    for need in needs if manifests else ():
+        data = manifests.get(need.digest.value)
+        if data is not None:
+            repository.store_for(need.digest.algorithm).write_small(need.digest.value, data)
 
 
 def _outcomes(

@@ -296,6 +296,8 @@ class Views:
 
         Args: shas: whole ids.
         """
+        if not shas:
+            return
         git = need_git(self._repository, "read revisions")
         offset = offset_of(self._repository, git)
         if self._blobs is None:

@@ -111,10 +111,14 @@ def store_batches(
     link: str,
     workers: int,
     progress: Progress,
+    put_off: bool = False,
 ) -> list[Stored]:
     """Stores files and returns what they became; objects are durable under their names when it returns.
 
     Args:
+        put_off: of a few copies their content alone is durable; the caller makes the names durable before it writes
+            them anywhere (`sync_folders`). And there is no wait for the clock: stat records that are taken now may
+            hide a change that comes within its grain.
         link: HARDLINK or SYMLINK: the user's file itself becomes the object (or a link to it), read-only;
             REFLINK or COPY: the object is a copy, and the file stays as it is.
 
@@ -133,9 +137,9 @@ def store_batches(
         count = _worker_count(workers, files, size)
         requests = [("hash", *unit) for unit in units]
         if count <= 1 or not parallel.can_fork():
-            return _run(job, units, requests, None, files, size, progress)
+            return _run(job, units, requests, None, files, size, progress, put_off=put_off)
         with parallel.Workers(job.handle, count) as pool:
-            return _run(job, units, requests, pool, files, size, progress)
+            return _run(job, units, requests, pool, files, size, progress, put_off=put_off)
     finally:
         remove_staging(staging)
 
@@ -148,6 +152,8 @@ def _run(
     files: int,
     size: int,
     progress: Progress,
+    *,
+    put_off: bool,
 ) -> list[Stored]:
     store = job.store
     assert store is not None
@@ -162,6 +168,7 @@ def _run(
     columns = [column for answer in hashed for column in answer]
     # What is linked under a final name must not be lost by a power cut: content first, names after.
     is_small = files <= atomic.SYNC_EACH_LIMIT
+    put_off = put_off and is_small and job.link in (links.COPY, links.REFLINK)
     content = job.content_paths(columns) if is_small else []
     if not (is_small or atomic.sync_file_system(store.base)):
         content = job.content_paths(columns)
@@ -172,14 +179,15 @@ def _run(
     )
     publish = [("publish", *unit, columns[unit.first : unit.last]) for unit in units]
     published = [ties for answer in work("Storing", publish, 0) for ties in answer]
-    settle()
+    if not put_off:
+        settle()
     asked = [
         ("check", *unit, columns[unit.first : unit.last], published[unit.first : unit.last]) for unit in units
     ]
     prefixes = {column[at : at + 1].hex() for column in columns for at in range(0, len(column), DIGEST_SIZE)}
 
     def flush() -> None:
-        if is_small or not atomic.sync_file_system(store.base):
+        if not put_off and (is_small or not atomic.sync_file_system(store.base)):
             store.sync_folders(prefixes)
 
     # The check usually finds nothing to take back, so the system need not wait for it.
@@ -189,7 +197,7 @@ def _run(
     finally:
         if flushing is not None:
             flushing.wait()
-    if flushing is None or any(changed for _, _, changed in checked):
+    if not put_off and (flushing is None or any(changed for _, _, changed in checked)):
         flush()
     return [
         Stored(column, stats, objects, tuple(changed))

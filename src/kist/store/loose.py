@@ -17,6 +17,7 @@ from kist.base import atomic, digests
 from kist.base.listing import UNTRUSTED, list_directory, pack_stat
 from kist.errors import CorruptError, InputError, MissingError
 from kist.formats.records import MD5
+from kist.store.placements import NO_PLACEMENTS, Placements
 
 OBJECT_MODE = 0o444
 _OID = re.compile(r"[0-9a-f]{32}(\.dir)?")
@@ -55,11 +56,13 @@ class LooseStore(NamedTuple):
         base: the cache or remote folder, absolute.
         algorithm: MD5 for `files/md5/` below it, `md5-dos2unix` for the old layout right in it.
         shared_group: new folders are group-writable with the group handed down (`cache.shared = group`).
+        placements: manifests that metafiles spell out count as being here, and are read from there.
     """
 
     base: str
     algorithm: str = MD5
     shared_group: bool = False
+    placements: Placements = NO_PLACEMENTS
 
     @property
     def root(self) -> str:
@@ -79,9 +82,9 @@ class LooseStore(NamedTuple):
     def has(self, oid: str) -> bool:
         """Says whether a file stands under the object's name; its content is not looked at."""
         try:
-            return os.path.isfile(self.path(oid))
+            return os.path.isfile(self.path(oid)) or oid in self.placements.manifests
         except OSError:
-            return False
+            return oid in self.placements.manifests
 
     def missing(self, oids: Iterable[str]) -> set[str]:
         """Returns those of `oids` that the store lacks: by single questions if few are asked, else by listing."""
@@ -95,7 +98,7 @@ class LooseStore(NamedTuple):
                 lacking.difference_update([prefix + name for name in os.listdir(f"{root}/{prefix}")])
             except (FileNotFoundError, NotADirectoryError):
                 pass
-        return lacking
+        return lacking.difference(self.placements.manifests) if self.placements.manifests else lacking
 
     def prefixes(self) -> list[str]:
         """Returns the two-digit folders that exist, sorted."""
@@ -185,6 +188,9 @@ class LooseStore(NamedTuple):
             with open(path, "rb") as stream:
                 data = stream.read(limit)
         except (FileNotFoundError, NotADirectoryError) as error:
+            spelled = self.placements.manifests.get(oid)
+            if spelled is not None:
+                return spelled
             raise ObjectMissingError(
                 f"cannot read object '{oid}': it is missing from '{self.base}'"
             ) from error

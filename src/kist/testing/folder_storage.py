@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kist.base import atomic
 from kist.remotes import folder
-from kist.remotes.storage import Abilities, Body, Item, Upload
+from kist.remotes.storage import Abilities, Body, Item, StorageMissingError, Upload
 
 
 class FolderStorage(folder.FolderStorage):
@@ -103,3 +105,106 @@ class FolderStorage(folder.FolderStorage):
     def close(self) -> None:
         """As of Storage."""
         self.calls["close"] += 1
+
+
+class VersionedFolderStorage(FolderStorage):
+    """A folder that keeps versions, for tests of remotes with `version_aware`.
+
+    Attributes:
+        keeps: whether it is set up to keep them; None: who asks may not know.
+    """
+
+    versions_hint = "turn-on-versions"
+
+    def __init__(self, path: str, abilities: Abilities | None = None) -> None:
+        able = abilities or Abilities(parts=True, part_bytes=1 << 16, resumes=True, deletes=100)
+        super().__init__(path, able._replace(versions=True))
+        self.keeps: bool | None = True
+        self._lock = threading.Lock()
+        self._kept = path + ".versions"
+
+    def _folder(self, key: str) -> str:
+        return os.path.join(self._kept, urllib.parse.quote(key, safe=""))
+
+    def _keep(self, item: Item) -> Item:
+        """Keeps what was written as a version; with its tag as S3 makes them."""
+        if self.keeps is False:
+            return item
+        with self._lock:
+            folder = self._folder(item.key)
+            os.makedirs(folder, exist_ok=True)
+            version = f"v{_newest(folder) + 1}"
+            with open(os.path.join(self.path, item.key), "rb") as stream:
+                data = stream.read()
+            atomic.write_file(os.path.join(folder, version), data, durable=False)
+        return item._replace(version=version, tag=_tag(data))
+
+    def write(self, key: str, body: Body) -> Item:
+        """As of Storage."""
+        return self._keep(super().write(key, body))
+
+    def finish(self, upload: Upload, tags: Mapping[int, str]) -> Item:
+        """As of Storage."""
+        return self._keep(super().finish(upload, tags))
+
+    def head(self, key: str) -> Item | None:
+        """As of Storage."""
+        item = super().head(key)
+        if item is None or not os.path.isdir(self._folder(key)):
+            return item
+        return self._version(key, f"v{_newest(self._folder(key))}")
+
+    def keeps_versions(self) -> bool | None:
+        """As of VersionedStorage."""
+        self._begin("keeps_versions", "")
+        return self.keeps
+
+    def versions(self, prefix: str) -> Iterator[Item]:
+        """As of VersionedStorage."""
+        self._begin("versions", prefix)
+        names = sorted(os.listdir(self._kept)) if os.path.isdir(self._kept) else []
+        for name in names:
+            key = urllib.parse.unquote(name)
+            kept = os.listdir(os.path.join(self._kept, name)) if key.startswith(prefix) else []
+            for version in kept:
+                item = self._version(key, version)
+                if item is not None:
+                    yield item
+
+    def _version(self, key: str, version: str) -> Item | None:
+        folder = self._folder(key)
+        try:
+            with open(os.path.join(folder, version), "rb") as stream:
+                data = stream.read()
+        except FileNotFoundError:
+            return None
+        is_there = os.path.exists(os.path.join(self.path, key))
+        is_latest = is_there and version == f"v{_newest(folder)}"
+        return Item(key, len(data), tag=_tag(data), version=version, is_latest=is_latest)
+
+    def head_version(self, key: str, version: str) -> Item | None:
+        """As of VersionedStorage."""
+        self._begin("head_version", key)
+        return self._version(key, version)
+
+    def read_version(
+        self, key: str, version: str, *, first: int = 0, size: int | None = None
+    ) -> Iterator[bytes]:
+        """As of VersionedStorage."""
+        self._begin("read_version", key)
+        try:
+            with open(os.path.join(self._folder(key), version), "rb") as stream:
+                stream.seek(first)
+                yield stream.read() if size is None else stream.read(size)
+        except FileNotFoundError as error:
+            raise StorageMissingError(
+                f"cannot read version '{version}' of '{key}': it is not there"
+            ) from error
+
+
+def _newest(folder: str) -> int:
+    return max((int(name[1:]) for name in os.listdir(folder)), default=-1)
+
+
+def _tag(data: bytes) -> str:
+    return f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'

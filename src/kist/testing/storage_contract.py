@@ -15,12 +15,12 @@ import hashlib
 import random
 import threading
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import pytest
 
 from kist.errors import KistError
-from kist.remotes.storage import Body, Storage, StorageMissingError
+from kist.remotes.storage import Body, Storage, StorageMissingError, VersionedStorage
 
 OBJECT = "files/md5/0a/1b2c3d4e5f60718293a4b5c6d7e8f9"
 ODD_KEYS = [
@@ -52,9 +52,11 @@ class StorageContract:
 
     Attributes:
         odd_keys: keys that must survive; a subclass may leave out, with its reason, what a peer cannot hold.
+        keeps_versions: whether the place of the fixture is set up to keep versions, where the service can.
     """
 
     odd_keys: ClassVar[list[str]] = ODD_KEYS
+    keeps_versions: ClassVar[bool] = False
 
     def test_what_is_written_is_read_back(self, storage: Storage) -> None:
         """Sizes around the usual borders."""
@@ -219,6 +221,83 @@ class StorageContract:
             thread.join()
         assert wrong == []
         assert all(storage.head(f"t/{number}-5") is not None for number in range(12))
+
+    def test_each_write_has_a_version_that_stays_what_it_was(self, storage: Storage) -> None:
+        """Replaced, deleted and written again; whole and in ranges; the version is told by the write's own answer."""
+        kept = self._versioned(storage)
+        texts = [b"first, the longest", b"second", b""]
+        versions = [kept.write("a b/x", body_of(text)).version for text in texts]
+        kept.delete(["a b/x"])
+        versions.append(kept.write("a b/x", body_of(b"last")).version)
+        assert len({*versions, None, "", "null"}) == 4 + 3
+        for text, version in zip([*texts, b"last"], versions, strict=True):
+            assert version is not None
+            item = kept.head_version("a b/x", version)
+            assert item is not None and (item.size, item.version, item.key) == (len(text), version, "a b/x")
+            assert b"".join(kept.read_version("a b/x", version)) == text
+        first = versions[0] or ""
+        for at, size in ((0, 5), (7, 3), (7, None), (17, 1), (0, 0)):
+            end = None if size is None else at + size
+            assert b"".join(kept.read_version("a b/x", first, first=at, size=size)) == texts[0][at:end]
+        latest = kept.head("a b/x")
+        assert latest is not None and latest.version == versions[-1]
+
+    def test_versions_are_listed_with_what_is_told_of_them(self, storage: Storage) -> None:
+        """The latest ones are marked, deletions are none, neighbours of the prefix stay out."""
+        kept = self._versioned(storage)
+        written = {
+            (key, kept.write(key, body_of(text)).version, len(text))
+            for text in (b"1", b"22")
+            for key in ("d/a", "d/b c", "d.txt")
+        }
+        kept.delete(["d/a"])
+        found = list(kept.versions("d/"))
+        expected = {row for row in written if row[0] != "d.txt"}
+        assert {(item.key, item.version, item.size) for item in found} == expected
+        assert [item.key for item in found if item.is_latest and item.key == "d/a"] == []
+        assert [item.size for item in found if item.is_latest and item.key == "d/b c"] == [2]
+        told = {item.version: (item.tag, item.md5) for item in found}
+        for _, version, _ in expected:
+            key = next(item.key for item in found if item.version == version)
+            item = kept.head_version(key, version or "")
+            assert item is not None and (item.tag, item.md5) == told[version]
+        assert list(kept.versions("nothing/")) == []
+
+    def test_a_version_that_is_not_there_is_missing(self, storage: Storage) -> None:
+        """Of a key that is there, with a version of another key."""
+        kept = self._versioned(storage)
+        kept.write("x", body_of(b"x"))
+        kept.write("y", body_of(b"y"))
+        other = kept.write("y", body_of(b"y again")).version or ""
+        for key in ("x", "z"):
+            assert kept.head_version(key, other) is None
+            with pytest.raises(StorageMissingError):
+                b"".join(kept.read_version(key, other))
+
+    def test_parts_become_a_version(self, storage: Storage) -> None:
+        """Whose id `finish` tells, although something else is written to the key at once."""
+        kept = self._versioned(storage)
+        if not kept.abilities.parts:
+            pytest.skip("the service writes whole values only")
+        step = kept.abilities.part_bytes
+        data = random.Random(11).randbytes(step + 99)
+        upload = kept.begin("large", len(data))
+        tags = {n: kept.put_part(upload, n, n * step, data[n * step : (n + 1) * step]) for n in (0, 1)}
+        item = kept.finish(upload, tags)
+        kept.write("large", body_of(b"small"))
+        assert item.version is not None and item.size == len(data)
+        assert b"".join(kept.read_version("large", item.version)) == data
+
+    def test_a_place_that_keeps_versions_says_so(self, storage: Storage) -> None:
+        """And has a command for those that do not."""
+        kept = self._versioned(storage)
+        assert kept.keeps_versions() is True
+        assert kept.versions_hint
+
+    def _versioned(self, storage: Storage) -> VersionedStorage:
+        if not (self.keeps_versions and storage.abilities.versions):
+            pytest.skip("the service, or the place that the test has there, keeps no versions")
+        return cast(VersionedStorage, storage)
 
     def test_names_and_addresses_hold_no_secret(self, storage: Storage, secrets: list[str]) -> None:
         """`secrets`: a fixture with what must not be shown."""

@@ -25,14 +25,17 @@ class Faults:
         self._left = 0
         self._lock = threading.Lock()
 
-    def arrange(self, kind: str, count: int) -> Fault:
-        """Returns harm of a kind for `count` requests: a status, or `reset`, `truncated`, `stalled`, `html`, `half`."""
+    def arrange(self, kind: str, count: int, *, suits: Callable[[str, Handler], bool] | None = None) -> Fault:
+        """Returns harm of a kind for `count` requests: a status, or `reset`, `truncated`, `stalled`, `html`, `half`.
+
+        Args: suits: says whether a kind can happen to a request; None: as with plain values at plain addresses.
+        """
         self._left = count
         self.released.clear()
         harm = self._harm(kind)
 
         def fault(handler: Handler) -> bool:
-            if not _suits(kind, handler) or not self.is_due():
+            if not (suits or _suits)(kind, handler) or not self.is_due():
                 return False
             return harm(handler)
 

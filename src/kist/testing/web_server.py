@@ -111,7 +111,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
         """Sends a whole answer; what was not read of the request ends the connection."""
         self.send_response(status)
-        if self.command in ("POST", "PUT"):
+        if self.command in ("POST", "PUT", "PATCH"):
             self.close_connection = True
             self.send_header("Connection", "close")
         for name, value in (headers or {}).items():

@@ -25,6 +25,7 @@ class WebhdfsServer(WebServer):
     Attributes:
         token: a delegation token that is asked for when set.
         readers: users that may not write.
+        can_replace: whether a rename with `renameoptions=OVERWRITE` replaces, as on a NameNode; not on a gateway.
     """
 
     def __init__(self, folder: str) -> None:
@@ -32,6 +33,7 @@ class WebhdfsServer(WebServer):
         os.makedirs(folder, exist_ok=True)
         self.token: str | None = None
         self.readers: set[str] = set()
+        self.can_replace = True
 
 
 class WebhdfsHandler(Handler):
@@ -77,8 +79,13 @@ class WebhdfsHandler(Handler):
             target = os.path.normpath(
                 os.path.join(self.server.folder, query["destination"].removeprefix("/"))
             )
-            is_done = os.path.lexists(path) and not os.path.lexists(target)
-            is_done = is_done and os.path.isdir(os.path.dirname(target))
+            is_there = os.path.lexists(path) and os.path.isdir(os.path.dirname(target))
+            replaces = "OVERWRITE" in query.get("renameoptions", "").upper() and self.server.can_replace
+            if replaces and is_there:
+                os.replace(path, target)
+                self.answer(200)
+                return
+            is_done = is_there and not os.path.lexists(target)
             if is_done:
                 os.rename(path, target)
             self._say({"boolean": is_done})

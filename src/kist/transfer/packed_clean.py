@@ -174,7 +174,7 @@ class _CleanUp:
                 going.add(name)
         if self._repack:
             sizes = {name: here[name].size for name in living.keys() & here.keys()}
-            sparse = {name for name, size in sizes.items() if sum(living[name].values()) < KEEP_SHARE * size}
+            sparse = {name for name, size in sizes.items() if _used(living[name]) < KEEP_SHARE * size}
             small = {name for name, size in sizes.items() if size < SMALL_PACK} - sparse
             going |= sparse | (small if len(small) > 1 else set())
         self._dead_marks = []
@@ -349,6 +349,11 @@ class _CleanUp:
             self._lease.check()
             batch = keys[start : start + step]
             self._tools.engine().attempt(lambda batch=batch: storage.delete(batch))  # type: ignore[misc]
+
+
+def _used(living: dict[int, int]) -> int:
+    """Returns the bytes of a pack that only these chunks (first byte -> stored bytes) fill, with their table."""
+    return pack.PACK_HEADER_BYTES + pack.PACK_TAIL_BYTES + pack.ROW_BYTES * len(living) + sum(living.values())
 
 
 def _keys(index: Index) -> Iterator[Key]:

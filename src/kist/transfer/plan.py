@@ -52,6 +52,10 @@ class Outcome(NamedTuple):
     held: frozenset[str] = frozenset()
 
 
+NOTHING = Outcome([], [], 0, [])
+"""Of a transfer that had nothing to do."""
+
+
 class _Manifest(NamedTuple):
     """A directory's manifest: which of its files are meant, and all that may be lacking on the other side."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 from kist.base import atomic, digests
 from kist.base.limiter import Limiter
@@ -298,7 +298,7 @@ class StorageRemote:
     def _send_small(self, engine: Engine, oid: str, source: LooseStore) -> str:
         path = source.path(oid)
         try:
-            data = _read_all(path)
+            data = read_whole(path)
         except FileNotFoundError:
             return "missing"
         digest = hashlib.md5(data, usedforsecurity=False).digest()
@@ -325,10 +325,35 @@ class StorageRemote:
                 return "corrupt"
             self._check_size(key, item, size)
             return "copied"
-        able = self.storage.abilities
-        step = max(_PART_BYTES, able.part_bytes, -(-size // able.part_limit))
-        upload = self._begin(engine, key, size, source.algorithm)
+        stored = self.send_parts(self.storage, engine, key, oid, source, size, shown)
+        if stored is None:
+            return "corrupt"
+        self._check_size(key, stored, size)
+        return "copied"
+
+    def send_parts(
+        self,
+        storage: Storage,
+        engine: Engine,
+        key: str,
+        oid: str,
+        source: LooseStore,
+        size: int,
+        shown: Phase,
+        *,
+        names_content: bool = True,
+    ) -> Item | None:
+        """Writes a large object in parts, and hashes it on the way; returns None where it turns out damaged.
+
+        Args: names_content: nothing else is ever written under the key. Otherwise parts that an earlier run left may
+            be of other content: they are compared.
+        """
+        able, path = storage.abilities, source.path(oid)
+        step = _part_step(size, storage)
+        label = f"upload:{key}" if names_content else f"upload:{key}:{oid}"
+        upload = self._begin(storage, engine, key, size, source.algorithm, label)
         tags: dict[int, str] = {}
+        sums: list[bytes] = []
         digest = hashlib.md5(usedforsecurity=False)
 
         def parts() -> Iterator[tuple[int, int, bytes]]:
@@ -337,8 +362,11 @@ class StorageRemote:
                 for number in range(-(-size // step)):
                     data = _read_exactly(stream.fileno(), min(step, size - number * step), path)
                     digest.update(data)
+                    if not names_content:
+                        sums.append(hashlib.md5(data, usedforsecurity=False).digest())
                     known = upload.parts.get(number) if able.resumes else None
-                    if known is not None and known[0] == len(data):
+                    is_same = names_content or able.by_id or plain_tag(known and known[1]) == sums[-1].hex()
+                    if known is not None and known[0] == len(data) and is_same:
                         tags[number] = known[1]
                         shown.advance(0, len(data))
                         continue
@@ -349,7 +377,7 @@ class StorageRemote:
 
             def try_once() -> str:
                 engine.spend(len(data))
-                return self.storage.put_part(upload, number, first, data)
+                return storage.put_part(upload, number, first, data)
 
             return engine.attempt(try_once)
 
@@ -359,29 +387,43 @@ class StorageRemote:
 
         self._lanes().run(put, parts(), done)
         if not fits(oid, digest.digest(), path, source.algorithm):
-            self.storage.abort(upload)
-            self._forget_upload(key, source.algorithm)
-            return "corrupt"
-        item = engine.attempt(lambda: self.storage.finish(upload, tags))
-        self._forget_upload(key, source.algorithm)
-        self._check_size(key, item, size)
-        return "copied"
+            storage.abort(upload)
+            self._forget_upload(storage, source.algorithm, label)
+            return None
+        item = engine.attempt(lambda: storage.finish(upload, tags))
+        self._forget_upload(storage, source.algorithm, label)
+        # Of what the service encrypts, neither the parts nor the whole have a tag that is a sum.
+        is_told = bool(sums) and all(plain_tag(tags[at]) == one.hex() for at, one in enumerate(sums))
+        if (
+            item.md5 not in (None, digest.hexdigest())
+            or is_told
+            and plain_tag(item.tag) != tag_of_parts(sums)
+        ):
+            if names_content:  # under a name of a person's, an older version would be shown as deleted
+                engine.attempt(lambda: storage.delete([key]))
+            raise StorageFailedError(
+                f"cannot store '{key}' on remote '{self.name}': the service stored other bytes",
+                hint="kist push",
+            )
+        return item
 
-    def _begin(self, engine: Engine, key: str, size: int, algorithm: str) -> Upload:
+    def _begin(
+        self, storage: Storage, engine: Engine, key: str, size: int, algorithm: str, label: str
+    ) -> Upload:
         """Returns a new upload, or the one that an earlier run began."""
-        if not self.storage.abilities.by_id:
-            return engine.attempt(lambda: self.storage.begin(key, size))
-        row = self._index.folder(self._space(algorithm), f"upload:{key}")
+        if not storage.abilities.by_id:
+            return engine.attempt(lambda: storage.begin(key, size))
+        row = self._index.folder(self._space(algorithm), label)
         upload = engine.attempt(
-            lambda: self.storage.begin(key, size, before=row.names if row is not None else None)
+            lambda: storage.begin(key, size, before=row.names if row is not None else None)
         )
-        self._index.save(self._space(algorithm), [(f"upload:{key}", FolderRow(upload.id, b"", b""))])
+        self._index.save(self._space(algorithm), [(label, FolderRow(upload.id, b"", b""))])
         self._index.flush()  # a kill must not lose it
         return upload
 
-    def _forget_upload(self, key: str, algorithm: str) -> None:
-        if self.storage.abilities.by_id:
-            self._index.save(self._space(algorithm), (), gone=[f"upload:{key}"])
+    def _forget_upload(self, storage: Storage, algorithm: str, label: str) -> None:
+        if storage.abilities.by_id:
+            self._index.save(self._space(algorithm), (), gone=[label])
 
     def _check_size(self, key: str, item: Item, size: int) -> None:
         if item.size != size:
@@ -788,6 +830,22 @@ def _base(algorithm: str) -> str:
     return "files/md5/" if algorithm == MD5 else ""
 
 
+def _part_step(size: int, storage: Storage) -> int:
+    """Returns the size of the parts, but the last, that a large value is written in."""
+    able = storage.abilities
+    return max(_PART_BYTES, able.part_bytes, -(-size // able.part_limit))
+
+
+def plain_tag(tag: str | None) -> str:
+    """Returns an ETag without its quotes."""
+    return (tag or "").strip('"')
+
+
+def tag_of_parts(sums: Sequence[bytes]) -> str:
+    """Returns the ETag that S3 gives to a value whose parts have these md5 sums."""
+    return f"{hashlib.md5(b''.join(sums), usedforsecurity=False).hexdigest()}-{len(sums)}"
+
+
 def _spread(oid: str) -> str:
     """Returns a sort key by which neighbours lie in different prefix folders: services shard by prefix."""
     return oid[::-1]
@@ -817,7 +875,8 @@ def fits(oid: str, digest: bytes, path: str, algorithm: str) -> bool:
     return bytes.fromhex(oid[:32]) in digests.read_legacy_md5(path)
 
 
-def _read_all(path: str) -> bytes:
+def read_whole(path: str) -> bytes:
+    """Returns the bytes of a small file; a pipe or a device is refused."""
     with open(digests.open_regular(path), "rb", buffering=0) as stream:
         return stream.readall()
 

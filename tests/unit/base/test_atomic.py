@@ -155,3 +155,21 @@ def test_a_write_works_where_folders_cannot_be_synced(
     asked = make_poor(monkeypatch)
     atomic.write_file(str(tmp_path / "file"), b"new")
     assert read(tmp_path / "file") == b"new" and asked == ["fsync of a folder"]
+
+
+def test_many_files_are_written_and_no_temporary_stays(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    for count in (0, 2, 60):  # one by one, and by one sync of the file system
+        files = [(str(tmp_path / name), name.encode()) for name in ["a", *map(str, range(count))]]
+        atomic.write_many(files, root=str(tmp_path), folders=[str(tmp_path)])
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+            os.path.basename(path): data for path, data in files
+        }
+
+
+def test_many_files_that_cannot_be_written_leave_no_temporary(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    files = [(str(tmp_path / "a"), b"a"), (str(tmp_path / "folder"), b"b"), (str(tmp_path / "c"), b"c")]
+    with pytest.raises(OSError, match="directory"):
+        atomic.write_many(files, root=str(tmp_path))
+    assert not [path for path in tmp_path.iterdir() if atomic.is_temp_name(path.name)]

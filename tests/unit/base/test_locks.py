@@ -276,3 +276,30 @@ def test_a_lock_that_is_released_for_a_while_is_free_and_taken_again(tmp_path: P
             FileLock(path, wait_s=0, by_link=by_link).__enter__()
     with FileLock(path, wait_s=0, by_link=by_link):
         pass
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+def test_who_takes_the_lock_is_called_once_while_it_is_held_and_not_on_taking_it_back(
+    tmp_path: Path, by_link: bool
+) -> None:
+    path = str(tmp_path / "lock")
+    called = []
+
+    def look() -> None:
+        with pytest.raises(RepositoryLockedError), FileLock(path, wait_s=0, by_link=by_link):
+            pass
+        called.append(True)
+
+    with FileLock(path, by_link=by_link, when_taken=look) as lock:
+        assert called == [True]
+        with lock.released():
+            pass
+        assert called == [True]
+
+    def fail() -> None:
+        raise OSError("broken")
+
+    with pytest.raises(OSError, match="broken"), FileLock(path, by_link=by_link, when_taken=fail):
+        pass
+    with FileLock(path, wait_s=0, by_link=by_link):
+        pass

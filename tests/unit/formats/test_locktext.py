@@ -75,3 +75,24 @@ def test_the_same_entry_changes_nothing() -> None:
 def test_a_lock_of_dvc_1_becomes_one_of_today() -> None:
     text = LockText(b"a:\n  cmd: x\n", name="dvc.lock")
     assert text.put("b", LockedStage("y")) == b"schema: '2.0'\nstages:\n  a:\n    cmd: x\n  b:\n    cmd: y\n"
+
+
+def entry(number: int) -> LockedStage:
+    return LockedStage("x", outs=(Output("out", Digest(MD5, f"{number:032x}"), size=number),))
+
+
+@given(st.permutations(["a", "b", "c", "d", "e"]), st.integers(0, 4))
+def test_entries_that_come_in_any_order_lie_in_the_order_of_one_at_a_time(
+    finished: list[str], there: int
+) -> None:
+    order = ["a", "b", "c", "d", "e"]
+    text = LockText(None, name="dvc.lock")
+    before = ["z", *finished[:there]]
+    for name in before:
+        text.put(name, entry(0))
+    for name in finished:
+        later = {other for other in order[order.index(name) + 1 :] if other not in before}
+        text.put(name, entry(1), later=later)
+        text = LockText(text.data, name="dvc.lock")
+    assert list(text.stages) == before + [name for name in order if name not in before]
+    assert text.data == render_lockfile(Lockfile(text.stages))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from kist.pipeline.command import (
     CannotStartError,
-    CommandFailedError,
+    Command,
+    Usage,
     command_environment,
     command_lines,
-    run_command,
     shell_words,
 )
 
@@ -58,14 +59,38 @@ def test_what_pyenv_put_in_front_of_the_path_is_gone() -> None:
 
 
 def test_a_failure_names_the_command_and_its_status(tmp_path: Path) -> None:
-    with pytest.raises(CommandFailedError, match="failed to run: exit 7, exited with 7"):
-        run_command("exit 7", shell=["/bin/sh", "-c"], folder=str(tmp_path), environ=os.environ)
+    command = Command("exit 7", shell=["/bin/sh", "-c"], folder=str(tmp_path), environ=os.environ)
+    assert command.wait() == 7
+    error = command.error()
+    assert error is not None
+    assert error.message == "failed to run: exit 7, exited with 7"
 
 
-def test_a_folder_or_shell_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CannotStartError, match="nowhere': no such file"):
-        run_command("true", shell=["/bin/sh", "-c"], folder=str(tmp_path / "nowhere"), environ=os.environ)
-    with pytest.raises(CannotStartError, match="no-shell': no such file"):
-        run_command(
-            "true", shell=[str(tmp_path / "no-shell"), "-c"], folder=str(tmp_path), environ=os.environ
-        )
+def test_a_command_that_a_signal_ends_says_so(tmp_path: Path) -> None:
+    command = Command("kill -9 $$", shell=["/bin/sh", "-c"], folder=str(tmp_path), environ=os.environ)
+    assert command.wait() == -9
+
+
+def test_what_a_command_took_is_known_after_it(tmp_path: Path) -> None:
+    line = f"{sys.executable} -c 'x = bytearray(80_000_000)'"
+    command = Command(line, shell=["/bin/sh", "-c"], folder=str(tmp_path), environ=os.environ)
+    assert command.wait() == 0
+    assert command.error() is None
+    assert command.usage.memory_bytes > 80_000_000
+    assert command.usage.wall_s > 0
+    assert command.usage.cpu_s > 0
+
+
+def test_what_two_commands_took_adds_up() -> None:
+    assert Usage(1, 2, 30) + Usage(4, 5, 6) == Usage(5, 7, 30)
+
+
+@pytest.mark.parametrize(
+    ("shell", "folder", "missing"), [("/bin/sh", "nowhere", "nowhere"), ("no-shell", ".", "no-shell")]
+)
+def test_a_folder_or_shell_that_is_missing_is_named(
+    tmp_path: Path, shell: str, folder: str, missing: str
+) -> None:
+    words = [shell if shell == "/bin/sh" else str(tmp_path / shell), "-c"]
+    with pytest.raises(CannotStartError, match=f"{missing}': no such file"):
+        Command("true", shell=words, folder=str(tmp_path / folder), environ=os.environ)

@@ -24,9 +24,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from kist.repo.du import usage
     from kist.repo.listing import View
 
-    repository, path = open_from(args, context)
+    repository, path, rev = open_from(args, context)
     try:
-        view = View(repository, rev=args.rev, remote=args.remote)
+        view = View(repository, rev=rev, remote=args.remote)
         rows = usage(view, path, is_dir=view.is_dir(path))
     finally:
         repository.close()

@@ -42,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     apply = subcommand("apply", "Make the workspace what an experiment is.")
     apply.add_argument("exp", metavar="EXPERIMENT", help="Name or commit of the experiment.")
     apply.add_argument("-f", "--force", action="store_true", help="Drop data that is stored nowhere.")
+    apply.add_argument(
+        "--no-force", dest="force", action="store_false", help="Refuse to drop such data: the default."
+    )
     branch = subcommand("branch", "Make a branch of an experiment.")
     branch.add_argument("exp", metavar="EXPERIMENT", help="Name or commit of the experiment.")
     branch.add_argument(
@@ -100,6 +103,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--temp", action="store_true", help="Run it in a folder of its own, not in the workspace."
+    )
+    parser.add_argument(
+        "--no-hydra", action="store_true", help="Accepted for scripts; Hydra is not composed yet."
     )
     parser.add_argument(
         "-C",
@@ -170,7 +176,7 @@ def _add_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("git_remote", nargs="?", metavar="GIT_REMOTE", help="List those of a Git remote.")
     _add_range(parser, "Experiments")
     parser.add_argument("--name-only", "--names-only", action="store_true", help="Only the names.")
-    parser.add_argument("--sha-only", action="store_true", help="Only the commits.")
+    parser.add_argument("--sha-only", "--shas-only", action="store_true", help="Only the commits.")
     parser.add_argument("--json", action="store_true", help="Print commit -> experiments as JSON.")
 
 
@@ -225,6 +231,9 @@ def _add_share(parser: argparse.ArgumentParser) -> None:
         "-j", "--jobs", type=number_above_0, metavar="N", help="How many processes may work at once."
     )
     parser.add_argument("--run-cache", action="store_true", help="Also the history of stage runs.")
+    parser.add_argument(
+        "--no-run-cache", dest="run_cache", action="store_false", help="Without it: the default."
+    )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

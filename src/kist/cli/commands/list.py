@@ -50,9 +50,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise ListOptionsError(
             f"cannot list {args.level} folders deep: --level is 0 or more", hint="kist list --help"
         )
-    repository, path = open_from(args, context)
+    repository, path, rev = open_from(args, context)
     try:
-        view = listing.View(repository, rev=args.rev, dvc_only=args.dvc_only, remote=args.remote)
+        view = listing.View(repository, rev=rev, dvc_only=args.dvc_only, remote=args.remote)
         is_dir = view.is_dir(path)
         if args.tree:
             _print_tree(context, args, view, path if is_dir else None, args.path or ".")
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             _print_entries(context, args, listing.single(view, path))
             return 0
         found = listing.groups(view, path, recursive=args.recursive, max_depth=args.level)
-        prefix = None if args.path or args.rev else _way_up(repository.root, context.cwd)
+        prefix = None if args.path or rev else _way_up(repository.root, context.cwd)
         if context.as_json or args.size or args.show_hash:
             rows = listing.entries(view, found, path)
             if prefix is not None:

@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from kist.errors import InputError
+from kist.errors import InputError, MissingError
 
 if TYPE_CHECKING:
     from kist.cli.context import Context
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _FOLDER = "dvc_plots"
 _PICTURES = (".png", ".svg")
-_OPTIONS = ("template", "x", "y", "header", "title", "x_label", "y_label")
+_OPTIONS = ("template", "x", "y", "x_label", "y_label", "title", "header")
 _COLUMNS = 80
 _MOST_COLUMNS = 100
 
@@ -25,6 +25,13 @@ class PlotChoiceError(InputError):
     """What is asked for needs one plot, and there are several or none; or two ways of output exclude each other."""
 
     code = "plot-choice"
+    exit_code = 1
+
+
+class NoSuchTemplateError(MissingError):
+    """A template that is to be printed is none of ours. Exit 1, as DVC."""
+
+    code = "plot-template-unknown"
     exit_code = 1
 
 
@@ -104,7 +111,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _templates(args: argparse.Namespace, context: Context) -> int:
     from kist.compare.plot_templates import NAMES, built_in
-    from kist.repo.plot_files import TemplateMissingError
 
     if args.template is None:
         for name in NAMES:
@@ -112,7 +118,7 @@ def _templates(args: argparse.Namespace, context: Context) -> int:
         return 0
     template = built_in(args.template)
     if template is None:
-        raise TemplateMissingError(f"cannot find template '{args.template}'", hint="kist plots templates")
+        raise NoSuchTemplateError(f"cannot find template '{args.template}'", hint="kist plots templates")
     context.console.data_json(template)
     return 0
 
@@ -122,12 +128,11 @@ def _looks(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _modify(args: argparse.Namespace, context: Context) -> int:
-    from kist.cli.hints import print_tracking_hint
     from kist.repo.plots_modify import modify_plot
 
     repository = context.repository()
-    to_stage = modify_plot(repository, args.target, _looks(args), args.unset)
-    print_tracking_hint(context, [repository.shown(path) for path in to_stage])
+    stage = modify_plot(repository, args.target, _looks(args), args.unset)
+    context.console.info(f"Modifying stage '{stage.name}' in '{repository.shown(stage.file)}'")
     return 0
 
 
@@ -171,8 +176,19 @@ def _draw(args: argparse.Namespace, context: Context) -> int:
 
 def _once(plots: list[Plot]) -> list[Plot]:
     """Returns plots without files that were named as targets and are declared, too: JSON has both, as DVC's."""
-    declared = {name for plot in plots for _, colons, name in [plot.name.rpartition("::")] if colons}
-    return [plot for plot in plots if plot.name not in declared]
+    targets = {plot.name for plot in plots}
+    declared = [plot.name.rpartition("::")[2] for plot in plots if "::" in plot.name]
+    found = []
+    for plot in plots:
+        _, colons, name = plot.name.rpartition("::")
+        if colons and name in targets and declared.count(name) == 1:
+            drawing = plot.drawing
+            if drawing is not None and drawing.title == plot.name:
+                drawing = drawing._replace(title=name)
+            found.append(plot._replace(name=name, drawing=drawing))
+        elif colons or name not in declared:
+            found.append(plot)
+    return found
 
 
 def _folder(args: argparse.Namespace, repository: Repository) -> str:

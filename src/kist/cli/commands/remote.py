@@ -257,6 +257,8 @@ def _modify(args: argparse.Namespace, context: Context, editor: ConfigEditor) ->
 
 
 def _list(args: argparse.Namespace, context: Context, editor: ConfigEditor) -> int:
+    from kist.repo.config_edit import masked
+
     settings = editor.read_level(args.level)
     remotes = settings.remotes.values()
     default = settings.core_remote
@@ -265,7 +267,7 @@ def _list(args: argparse.Namespace, context: Context, editor: ConfigEditor) -> i
             [
                 {
                     "name": remote.name,
-                    "url": remote.location,
+                    "url": masked(remote.location),
                     "default": remote.name == default,
                     "level": remote.level,
                     "file": shown_file(editor, remote.file),
@@ -276,7 +278,7 @@ def _list(args: argparse.Namespace, context: Context, editor: ConfigEditor) -> i
         return 0
     for remote in remotes:
         marker = "\t(default)" if remote.name == default else ""
-        context.console.out(f"{remote.name}\t{remote.location}{marker}".expandtabs(8))
+        context.console.out(f"{remote.name}\t{masked(remote.location)}{marker}".expandtabs(8))
     return 0
 
 

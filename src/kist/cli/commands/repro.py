@@ -29,7 +29,9 @@ _FLAGS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds DVC's options of `repro`."""
+    """Adds DVC's options of `repro`, and Kist's own."""
+    from kist.cli.parser import number_above_0  # argparse
+
     parser.add_argument(
         "targets", nargs="*", help="Stages, metafiles or outputs; default: all stages of dvc.yaml here."
     )
@@ -52,6 +54,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="After a failure go on with all stages.",
     )
     parser.add_argument(
+        "-j",
+        "--jobs",
+        type=number_above_0,
+        default=1,
+        metavar="N",
+        help="So many stages may run at once, where none reads or writes what another one writes.",
+    )
+    parser.add_argument(
+        "--capacity",
+        action="append",
+        default=[],
+        type=_capacity,
+        metavar="NAME=N",
+        help="How much there is of what stages need; default: Git's setting kist.needs.NAME, else 1.",
+    )
+    parser.add_argument(
         "--explain", action="store_true", help="Say of each stage why it would run or not; run nothing."
     )
     parser.add_argument("--json", action="store_true", help="Print what was done as JSON.")
@@ -72,7 +90,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
         asked = options_of(args, context)
         print_explained(context, explain(repository, args.targets, asked.scope, force=args.force))
         return 0
-    result = repro(repository, args.targets, options_of(args, context), teller(context))
+    result = repro(
+        repository, args.targets, options_of(args, context), teller(context, is_mixed=args.jobs > 1)
+    )
     for note in repository.take_notes():
         console.warn(note)
     if context.as_json:
@@ -114,7 +134,17 @@ def options_of(args: argparse.Namespace, context: Context) -> ReproOptions:
         dry=args.dry,
         confirm=context.console.confirm if args.interactive else None,
         output=2 if context.as_json else None,
+        jobs=args.jobs,
+        capacity=dict(args.capacity),
     )
+
+
+def _capacity(text: str) -> tuple[str, int]:
+    """Returns what `NAME=N` says."""
+    name, _, count = text.partition("=")
+    if not name or not count.isdecimal():
+        raise ValueError(text)
+    return name, int(count)
 
 
 def _document(context: Context, result: ReproResult) -> dict[str, list[str]]:

@@ -1,8 +1,9 @@
-"""`kist stage`: adds stages to `dvc.yaml`, and lists them."""
+"""`kist stage`: adds stages to `dvc.yaml`, lists them, and says how long they took."""
 
 from __future__ import annotations
 
 import argparse
+import time
 from typing import TYPE_CHECKING
 
 from kist.errors import InputError
@@ -38,7 +39,7 @@ class TwiceNamedError(InputError):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `add` and `list` with DVC's options."""
+    """Adds `add` and `list` with DVC's options, and `times`."""
     below = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = below.add_parser("add", help="Add a stage.", description="Add a stage to dvc.yaml.")
     add.add_argument("-n", "--name", required=True, help="Name of the stage.")
@@ -70,11 +71,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("-R", "--recursive", action="store_true", help="Folders mean all stages below them.")
     listing.add_argument("--name-only", "--names-only", action="store_true", help="Only the names.")
     listing.add_argument("--json", action="store_true", help="Print name -> text as JSON.")
+    times = below.add_parser(
+        "times", help="Show how long stages took.", description="Show what the last run of each stage took."
+    )
+    times.add_argument("targets", nargs="*", help="Stages or metafiles; default: all stages that ran here.")
+    times.add_argument("--json", action="store_true", help="Print name -> figures as JSON.")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Returns 0."""
-    return _add(args, context) if args.action == "add" else _list(args, context)
+    return {"add": _add, "list": _list, "times": _times}[args.action](args, context)
 
 
 def _add(args: argparse.Namespace, context: Context) -> int:
@@ -182,3 +188,46 @@ def _list(args: argparse.Namespace, context: Context) -> int:
     for name, text in rows:
         context.console.out(name if args.name_only else f"{name:<{width}}  {text}")
     return 0
+
+
+def _times(args: argparse.Namespace, context: Context) -> int:
+    """Prints what the last run of each stage took, the longest first."""
+    from kist.cli.render_progress import human_size
+    from kist.repo.stage_times import read_times
+    from kist.repo.stages import list_stages
+    from kist.repo.targets import shown_stage
+
+    repository = context.repository()
+    known = read_times(repository.dvc_dir)
+    stages = list_stages(repository, args.targets, everything=not args.targets)
+    rows = [
+        (shown_stage(repository, stage), known[stage.address]) for stage in stages if stage.address in known
+    ]
+    rows.sort(key=lambda row: -row[1].wall_s)
+    console = context.console
+    if context.as_json:
+        console.data_json({name: took._asdict() for name, took in rows})
+        return 0
+    if not rows:
+        console.info("No stage ran here yet.")
+        console.hint("kist repro")
+        return 0
+    width = max(len("stage"), *(len(name) for name, _ in rows))
+    console.out(f"{'stage':<{width}}  {'time':>10}  {'CPU':>10}  {'memory':>8}  ended")
+    for name, took in rows:
+        ended = time.strftime("%Y-%m-%d %H:%M", time.localtime(took.ended_s))
+        figures = (
+            f"{_duration(took.wall_s):>10}  {_duration(took.cpu_s):>10}  {human_size(took.memory_bytes):>8}"
+        )
+        console.out(f"{name:<{width}}  {figures}  {ended}")
+    return 0
+
+
+def _duration(seconds: float) -> str:
+    """Returns a time as people read it: `0.52 s`, `3 m 20 s`, `2 h 05 m`."""
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} m {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} m"

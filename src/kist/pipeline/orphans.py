@@ -1,0 +1,114 @@
+"""Marks commands of stages, so that those that a killed `repro` left running are ended before their stages run again.
+
+Each process that runs stages has a mark, noted in `.dvc/tmp/kist/commands-PID` and set in the environment of its
+commands. Where the system does not show the environment of processes nothing is ended.
+Implements docs/spec/repro.md, section 3.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+
+from kist.base import atomic
+from kist.base.processes import state_of
+
+VARIABLE = "KIST_RUN"
+GRACE_S = 10.0
+_POLL_S = 0.02
+_NAME = re.compile(r"commands-(\d+)")
+_MARK = re.compile(rb"[0-9a-f]{32}")
+
+
+class Mark:
+    """The mark of this process.
+
+    Attributes:
+        text: what `VARIABLE` is to be for its commands.
+    """
+
+    def __init__(self, folder: str) -> None:
+        """Notes it. Args: folder: `.dvc/tmp/kist`."""
+        self.text = os.urandom(16).hex()
+        self._path = os.path.join(folder, f"commands-{os.getpid()}")
+        try:
+            os.makedirs(folder, exist_ok=True)
+            atomic.write_file(self._path, self.text.encode("ascii"), durable=False)
+        except OSError:
+            pass  # a full disk, say: it is a help, no more (rule R11)
+
+    def close(self) -> None:
+        """Takes the note back: nothing runs any more."""
+        atomic.remove_quietly(self._path)
+
+
+def end_orphans(folder: str) -> int:
+    """Ends what processes that are gone left running, and waits for it; returns how many processes there were.
+
+    Args: folder: `.dvc/tmp/kist`.
+    """
+    marks: set[bytes] = set()
+    for path in _notes_of_the_dead(folder):
+        marks |= _read(path)
+        atomic.remove_quietly(path)
+    found = _marked(marks) if marks else []
+    waiting = found
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in waiting:
+            _send(pid, number)
+        deadline = time.monotonic() + GRACE_S
+        while waiting and time.monotonic() < deadline:
+            waiting = _marked(marks)
+            if waiting:
+                time.sleep(_POLL_S)
+    return len(found)
+
+
+def _send(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass  # it has just ended
+
+
+def _notes_of_the_dead(folder: str) -> list[str]:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    found = [(name, int(match[1])) for name in names if (match := _NAME.fullmatch(name))]
+    return [
+        os.path.join(folder, name) for name, pid in found if pid == os.getpid() or not atomic.is_alive(pid)
+    ]
+
+
+def _read(path: str) -> set[bytes]:
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(100)
+    except OSError:
+        return set()
+    return {data} if _MARK.fullmatch(data) else set()
+
+
+def _marked(marks: set[bytes]) -> list[int]:
+    """Returns the living processes whose environment has one of the marks."""
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        if not name.isdecimal() or int(name) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{name}/environ", "rb") as stream:
+                environ = stream.read().split(b"\0")
+        except OSError:
+            continue  # somebody else's, or gone
+        is_marked = any(item == VARIABLE.encode() + b"=" + mark for item in environ for mark in marks)
+        if is_marked and state_of(int(name))[0] not in ("Z", "X", ""):
+            found.append(int(name))
+    return found

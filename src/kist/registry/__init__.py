@@ -1,0 +1,1 @@
+"""Data and models from elsewhere: clones of other repositories, and places that addresses name."""
