@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -169,6 +170,46 @@ def test_apply_keeps_edits_where_git_finds_them(project: Project) -> None:
     project.git("clean", "-fdq")
     project.git("stash", "apply", "-q", kept)
     assert project.read("train.sh") == TRAIN + "# mine\n"
+
+
+def test_apply_keeps_files_and_links_where_the_experiment_has_folders(
+    project: Project, tmp_path: Path
+) -> None:
+    project.write({"notes/a.txt": "a\n", "links/b.txt": "b\n"})
+    run(project, "exp", "save", "-n", "deep", "-I", "notes/a.txt", "-I", "links/b.txt")
+    shutil.rmtree(project.path("notes"))
+    shutil.rmtree(project.path("links"))
+    project.write({"notes": "mine, and nowhere else\n"})
+    os.symlink(tmp_path, project.path("links"))
+    run(project, "exp", "apply", "deep")
+    assert (project.read("notes/a.txt"), project.read("links/b.txt")) == ("a\n", "b\n")
+    kept = "refs/exps/apply/stash"
+    assert project.git("show", f"{kept}:notes") == "mine, and nowhere else\n"
+    assert project.git("show", f"{kept}:links") == str(tmp_path)
+
+
+def test_apply_refuses_where_a_repository_of_its_own_is_in_the_way(project: Project) -> None:
+    project.write({"inner": "a file\n"})
+    run(project, "exp", "save", "-n", "flat", "-I", "inner")
+    os.unlink(project.path("inner"))
+    project.write({"inner/sub/work.txt": "work\n"})
+    subprocess.run(["git", "init", "-q", project.path("inner/sub")], check=True)
+    before = refs(project)
+    done = run(project, "exp", "apply", "--force", "flat", code=255)
+    assert "'inner/sub' is in its way, a repository of its own" in done.stderr
+    assert project.read("inner/sub/work.txt") == "work\n"
+    assert refs(project) == before
+
+
+def test_a_git_remote_is_never_an_option_of_git(project: Project, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    for words in (["push"], ["pull"], ["list"]):
+        run(project, "exp", *words, "--", f"--upload-pack=touch {ran};", code=255)
+    project.write(
+        {".dvc/config": f"[exp]\n    auto_push = true\n    git_remote = '--upload-pack=touch {ran};'\n"}
+    )
+    run(project, "exp", "save", "-n", "pushed")
+    assert not ran.exists()
 
 
 def test_apply_refuses_to_drop_data_that_is_stored_nowhere(project: Project) -> None:

@@ -98,6 +98,21 @@ def states(project: Project) -> dict[str, str]:
     return {task["name"]: task["status"] for task in found["tasks"]}
 
 
+def test_a_work_tree_of_the_person_whose_disk_is_away_stays_known(project: Project, tmp_path: Path) -> None:
+    mine, away = tmp_path / "mine", tmp_path / "away"
+    project.git("worktree", "add", "-q", "-b", "other", str(mine))
+    (mine / "staged.txt").write_text("staged\n")
+    subprocess.run(["git", "add", "staged.txt"], cwd=mine, check=True)
+    mine.rename(away)
+    run(project, "exp", "run", "--temp", "-n", "beside")
+    away.rename(mine)
+    done = subprocess.run(
+        ["git", "diff", "--cached", "--name-only"], cwd=mine, check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "staged.txt\n"
+    assert len(project.git("worktree", "list").splitlines()) == 2
+
+
 def test_a_sweep_is_queued_and_run_beside_the_workspace(project: Project) -> None:
     before = project.git("status", "--porcelain")
     project.write({"train.sh": TRAIN + "# not committed\n"})

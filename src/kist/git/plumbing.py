@@ -91,7 +91,7 @@ class Plumbing:
 
         Raises: GitRefusedError: it cannot be reached.
         """
-        said = self._git.run_as_typed(["ls-remote", remote, prefix + "*"], extra={})
+        said = self._git.run_as_typed(["ls-remote", "--", remote, prefix + "*"], extra={})
         if said.status != 0:
             raise refused(f"ask the Git remote '{remote}'", said)
         pairs = [line.split("\t", 1) for line in said.text.splitlines() if "\t" in line]
@@ -102,7 +102,7 @@ class Plumbing:
 
         Raises: GitRefusedError.
         """
-        said = self._git.run_as_typed(["push", "--no-verify", "--quiet", remote, *specs], extra={})
+        said = self._git.run_as_typed(["push", "--no-verify", "--quiet", "--", remote, *specs], extra={})
         if said.status != 0:
             raise refused(f"push to the Git remote '{remote}'", said)
 
@@ -111,7 +111,7 @@ class Plumbing:
 
         Raises: GitRefusedError.
         """
-        words = ["fetch", "--quiet", "--no-tags", remote, *specs]
+        words = ["fetch", "--quiet", "--no-tags", "--", remote, *specs]
         said = self._git.run_as_typed(words, extra={})
         if said.status != 0:
             raise refused(f"fetch from the Git remote '{remote}'", said)
@@ -140,9 +140,13 @@ class Plumbing:
         GitProgram(path, self._environ).run(["read-tree", "--reset", "-u", content], writes=True)
 
     def drop_worktree(self, path: str) -> None:
-        """Removes another work tree, and what Git knows of it."""
+        """Removes another work tree, and what Git knows of it.
+
+        Holds: work trees of the person stay known, also where their disk is not mounted now (`prune` forgets those).
+        """
         shutil.rmtree(path, ignore_errors=True)
-        self._git.run(["worktree", "prune"], writes=True)
+        # Git ends with 128 where it does not know the work tree, or no more.
+        self._git.run(["worktree", "remove", "--force", "--force", path], accepted=(0, 128), writes=True)
 
     # Trees and commits
 

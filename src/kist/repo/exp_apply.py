@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base import atomic
 from kist.base.shell import shell_line
+from kist.errors import UnsavedError
 from kist.experiments.refs import APPLY_HEAD, APPLY_STASH, Experiment
 from kist.git.plumbing import FileChange, RefChange
 from kist.repo.checkout import CheckoutOptions, CheckoutResult, checkout_items
@@ -19,6 +20,14 @@ from kist.repo.moving import Ways, here, plan_move, refuse_losses, there
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
+
+_SUBMODULE = "160000"
+
+
+class InTheWayError(UnsavedError):
+    """A repository of its own is where the experiment has a file; Git cannot keep it. The person moves it."""
+
+    code = "repository-in-the-way"
 
 
 class Applied(NamedTuple):
@@ -61,7 +70,7 @@ def apply_experiment(repository: Repository, name: str, *, force: bool = False) 
             index.take_changes()
             present = index.write()
         changes = place.plumbing.differing(present, found.sha)
-        changes, in_way = _without_same(place, changes)
+        changes, in_way = _without_same(place, changes, _standing(place, changes, found.name))
         is_dirty = present != place.plumbing.tree_of(head)
         kept = _keep(place, head, found.name, in_way) if is_dirty or in_way else None
         data = checkout_items(repository, wanted.items, CheckoutOptions(force=True))
@@ -70,18 +79,63 @@ def apply_experiment(repository: Repository, name: str, *, force: bool = False) 
         return Applied(found, kept, data)
 
 
-def _without_same(place: Place, changes: Sequence[FileChange]) -> tuple[list[FileChange], list[str]]:
-    """Returns what must be written, and which untracked files stand in its way; what is there already is left out."""
+def _standing(place: Place, changes: Sequence[FileChange], name: str) -> list[str]:
+    """Returns what no index knows and new files would be written over.
+
+    Raises: InTheWayError: a folder that would go holds a repository, of which Git would keep a commit's id alone.
+    """
     top = place.git.top
-    new = [change.path for change in changes if change.before is None]
-    untracked = [path for path in new if os.path.lexists(os.path.join(top, path))]
+    found: dict[str, None] = {}
+    for change in changes:
+        if change.before is None:
+            at = _standing_at(top, change.path)
+        else:
+            at = change.path if change.before.mode == _SUBMODULE else None
+        if at is None or change.after is None:
+            continue
+        inner = _repository_below(os.path.join(top, at)) if change.after.mode != _SUBMODULE else None
+        if inner is not None:
+            raise InTheWayError(
+                f"cannot apply experiment '{name}': '{os.path.relpath(inner, top)}' is in its way, "
+                "a repository of its own",
+                hint=shell_line("mv", inner, inner + ".old"),
+            )
+        if change.before is None:
+            found[at] = None
+    return list(found)
+
+
+def _standing_at(top: str, path: str) -> str | None:
+    """Returns what a file would be written over: its own path, or what is no folder on the way to it."""
+    at = path.find("/")
+    while at >= 0:
+        above = os.path.join(top, path[:at])
+        if os.path.islink(above) or os.path.isfile(above):
+            return path[:at]
+        at = path.find("/", at + 1)
+    return path if os.path.lexists(os.path.join(top, path)) else None
+
+
+def _repository_below(path: str) -> str | None:
+    if os.path.islink(path):
+        return None
+    for folder, folders, files in os.walk(path):
+        if ".git" in folders or ".git" in files:
+            return folder
+    return None
+
+
+def _without_same(
+    place: Place, changes: Sequence[FileChange], untracked: Sequence[str]
+) -> tuple[list[FileChange], list[str]]:
+    """Returns what must be written, and which untracked files stand in its way; what is there already is left out."""
     if not untracked:
         return list(changes), []
     with place.plumbing.index() as index:
         index.add(untracked, ignored=True)
         tree = index.write()
     wanted = {change.path: change.after for change in changes}
-    same = {path for path, item in place.plumbing.items(tree, untracked).items() if item == wanted[path]}
+    same = {path for path, item in place.plumbing.items(tree, untracked).items() if item == wanted.get(path)}
     rest = [change for change in changes if change.path not in same]
     return rest, [path for path in untracked if path not in same]
 
