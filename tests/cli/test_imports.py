@@ -219,6 +219,28 @@ def test_a_password_gets_neither_into_a_metafile_nor_into_a_message(pair: Pair) 
     assert not [name for name in os.listdir(here.root) if name.endswith(".dvc") and name != ".dvc"]
 
 
+def test_no_command_that_somebody_else_wrote_is_run(pair: Pair, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    pair.source.write(
+        {
+            ".dvc/config": "[core]\n    remote = x\n['remote \"x\"']\n    url = webdav://127.0.0.1:1/x\n"
+            f"    bearer_token_command = touch {ran}\n"
+        }
+    )
+    pair.source.commit()
+    pair.source.git("push", "-q", "../far.git", "HEAD")
+    pair.here.try_kist("get", pair.far, "model.bin")
+    for name, dep in (
+        ("far", f"path: model.bin\n  repo:\n    url: {pair.far}\n    rev: v1\n    remote:\n"
+                "      url: webdav://127.0.0.1:1/x\n"
+                f"      bearer_token_command: touch {ran}\n"),
+        ("web", f"path: webdav://127.0.0.1:1/y\n  fs_config:\n    bearer_token_command: touch {ran}\n"),
+    ):  # fmt: skip
+        pair.here.write({f"{name}.dvc": f"frozen: true\ndeps:\n- {dep}outs:\n- hash: md5\n  path: {name}\n"})
+        pair.here.try_kist("update", f"{name}.dvc")
+    assert not ran.exists()
+
+
 def test_a_repository_at_an_address_is_listed_and_measured(pair: Pair) -> None:
     here = pair.here
     assert here.kist("list", pair.far).out == here.kist("list", pair.source.root, "--rev", "HEAD").out

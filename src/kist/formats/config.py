@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from kist.errors import ConfigError
 
+COMMAND_OPTIONS = frozenset({"bearer_token_command"})
+"""Options whose value is run as a command. Taken from files of the person alone, not from what somebody else wrote."""
+
 Value = str | tuple[str, ...]
 Model = dict["SectionKey", dict[str, Value]]
 
@@ -92,6 +95,14 @@ class ConfigFile(NamedTuple):
         if section is None:
             return None
         return next((option for option in section.options if option.name == name), None)
+
+    def without_commands(self) -> ConfigFile:
+        """Returns the same without options that name a command to be run: the file is somebody else's (rule R15)."""
+        sections = tuple(
+            section._replace(options=tuple(one for one in section.options if one.name not in COMMAND_OPTIONS))
+            for section in self.sections
+        )
+        return self._replace(sections=sections)
 
     def model(self) -> Model:
         """Returns the values alone, as a fresh dictionary that may be changed."""

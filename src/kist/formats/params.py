@@ -143,6 +143,8 @@ def _parse_json(data: bytes, name: str) -> Any:
         ) from error
     except UnicodeDecodeError as error:
         raise ParamsError(f"cannot read '{name}': not UTF-8 text") from error
+    except ValueError as error:
+        raise ParamsError(f"cannot read '{name}': a number in it has too many digits") from error
     except RecursionError as error:
         raise ParamsError(f"cannot read '{name}': nested too deeply") from error
 
@@ -156,6 +158,8 @@ def _parse_toml(data: bytes, name: str) -> Any:
         raise ParamsError(f"cannot read '{name}': not UTF-8 text") from error
     except tomllib.TOMLDecodeError as error:
         raise ParamsError(f"cannot read '{name}': {error}") from error
+    except ValueError as error:
+        raise ParamsError(f"cannot read '{name}': a number in it has too many digits") from error
     except RecursionError as error:
         raise ParamsError(f"cannot read '{name}': nested too deeply") from error
 

@@ -122,11 +122,15 @@ class Mirrors:
         self._make_folder()
         with FileLock(f"{path}.lock", wait_s=_LOCK_WAIT_S):
             self._make(path)
+            mark = os.path.join(path, _MARK)
+            with open(mark, "wb"):
+                pass
             program = GitProgram(path, self._environ)
-            self._fetch(program, path, url, [*_REFS, f"+HEAD:{_HEAD}"], prune=True)
+            self._fetch(program, url, [*_REFS, f"+HEAD:{_HEAD}"], prune=True)
             program.run(["update-ref", "--no-deref", "HEAD", _HEAD], writes=True)
             if rev is not None and _SHA.fullmatch(rev) and not _has(git, rev):
-                self._fetch_commit(program, path, url, rev)
+                self._fetch_commit(program, url, rev)
+            os.unlink(mark)
         return Mirror(path, _resolve(git, url, rev), git)
 
     def path(self, url: str) -> str:
@@ -163,15 +167,14 @@ class Mirrors:
                 if name.endswith(".lock") or (name.startswith("tmp_") and folder.endswith("pack")):
                     atomic.remove_quietly(os.path.join(folder, name))
 
-    def _fetch(self, program: GitProgram, path: str, url: str, refs: list[str], *, prune: bool) -> None:
-        mark = os.path.join(path, _MARK)
-        with open(mark, "wb"):
-            pass
+    def _fetch(self, program: GitProgram, url: str, refs: list[str], *, prune: bool) -> None:
         words = [
             "-c",
             "gc.auto=0",
             "-c",
             "maintenance.auto=false",
+            "-c",
+            "fetch.unpackLimit=1",  # a pack appears at once; of loose objects a kill leaves a commit without its files
             "fetch",
             "--quiet",
             "--no-tags",
@@ -182,12 +185,11 @@ class Mirrors:
             program.run(words, writes=True)
         except GitFailedError as error:
             raise _failure(url, error) from error
-        os.unlink(mark)
 
-    def _fetch_commit(self, program: GitProgram, path: str, url: str, sha: str) -> None:
+    def _fetch_commit(self, program: GitProgram, url: str, sha: str) -> None:
         """Asks for a commit that no branch reaches; many servers refuse that."""
         try:
-            self._fetch(program, path, url, [f"+{sha}:refs/kist/commits/{sha}"], prune=False)
+            self._fetch(program, url, [f"+{sha}:refs/kist/commits/{sha}"], prune=False)
         except (SourceMissingError, SourceUnreachableError):
             return  # it is not found, then
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kist.base.shell import shell_line
 from kist.errors import InputError
 from kist.formats._config_schema import is_secret, scheme_of
-from kist.formats.config import SectionKey
+from kist.formats.config import COMMAND_OPTIONS, SectionKey
 from kist.formats.manifest import render_manifest, tree_of
 from kist.formats.records import CHECKSUM, ETAG, MD5, Dependency, Digest
 from kist.registry.addresses import refuse_secret, shown
@@ -349,7 +349,9 @@ def bring_address(repository: Repository, dep: Dependency, carrier: Carrier, *, 
 
 def locate_dependency(repository: Repository, dep: Dependency, stage: Stage) -> Located:
     """Returns where the address of a dependency leads."""
-    options = {key: str(value) for key, value in (dep.fs_config or {}).items()}
+    # A metafile may be somebody else's, and reading one runs nothing (rule R15).
+    given = (dep.fs_config or {}).items()
+    options = {key: str(value) for key, value in given if str(key).lower() not in COMMAND_OPTIONS}
     opener = Opener(repository.environ, repository.ask, repository)
     return locate(dep.path, options, opener, folder=repository.abspath(stage.wdir))
 

@@ -44,6 +44,8 @@ class OtherRepository(Repository):
     """What `--remote` names."""
     remote_config: Mapping[str, str] = {}
     """What `--remote-config` says of that remote, or of the default one."""
+    trusts_extra = True
+    """Whether the person here gave those; False where a metafile did: then no command that they name is run (R15)."""
     commit: str | None = None
     """The commit that is read where there is no working tree; None for the working tree."""
 
@@ -72,7 +74,10 @@ class OtherRepository(Repository):
         from kist.formats.config import parse_config
         from kist.repo.settings import Level, Settings
 
-        level = Level("local", os.path.join(self.cwd, name), parse_config(data, name=name))
+        file = parse_config(data, name=name)
+        if not self.trusts_extra:
+            file = file.without_commands()
+        level = Level("local", os.path.join(self.cwd, name), file)
         merged = Settings([*settings.levels, level], home=self.environ.get("HOME"))
         merged.check()
         return merged
@@ -119,8 +124,9 @@ class MirroredRepository(OtherRepository):
         return addresses.shown(self._url)
 
     def _own_settings(self) -> Settings:
-        from kist.repo.settings import load_settings, read_config_bytes
+        from kist.repo.settings import PROJECT, Settings, load_settings, read_config_bytes
 
+        home = self.environ.get("HOME")
         project = self._config_paths.project
 
         def read(path: str) -> bytes | None:
@@ -129,7 +135,13 @@ class MirroredRepository(OtherRepository):
             inside = os.path.relpath(path, self._mirror.path).replace(os.sep, "/")
             return self._mirror.git.read_file(self._mirror.commit, inside)
 
-        return load_settings(self._config_paths, read, home=self.environ.get("HOME"))
+        found = load_settings(self._config_paths, read, home=home)
+        # Reading somebody else's repository runs nothing of theirs (rule R15).
+        levels = [
+            one._replace(file=one.file.without_commands()) if one.level == PROJECT else one
+            for one in found.levels
+        ]
+        return Settings(levels, home=home)
 
 
 def parse_remote_config(words: Sequence[str]) -> dict[str, str]:

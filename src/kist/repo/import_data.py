@@ -165,6 +165,7 @@ def _absolute(url: str, folders: Sequence[str]) -> str:
 
 
 def _apply_options(repository: Repository, other: OtherRepository, named: Named) -> None:
+    other.trusts_extra = False
     if isinstance(named.config, str) and named.config:
         path = os.path.join(repository.root, named.config)
         with open(path, "rb") as stream:

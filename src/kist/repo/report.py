@@ -168,6 +168,7 @@ def _code(text: str) -> str:
     plain = " ".join(text.split()) if not text.isprintable() else text
     fence = "`" * (1 + max((len(found) for found in _TICKS.findall(plain)), default=0))
     pad = " " if plain.startswith("`") or plain.endswith("`") else ""
+    plain = plain.replace("\\|", "\\ |")  # a backslash before that of the escape would undo it
     return fence + pad + plain.replace("|", "\\|") + pad + fence
 
 

@@ -99,6 +99,8 @@ def test_python_is_not_run(tmp_path: Any) -> None:
         ("p.json", b"[1]", "expected a mapping"),
         ("p.json", b'{"a": "\xff"}', "not UTF-8 text"),
         ("p.json", b"[" * 100_000, "nested too deeply"),
+        ("p.json", b'{"a": ' + b"1" * 5000 + b"}", "too many digits"),
+        ("p.toml", b"a = " + b"1" * 5000, "too many digits"),
         ("p.toml", b"a = ", "Invalid value"),
         ("p.toml", b"a = '\xff'", "not UTF-8 text"),
         ("p.py", b"a = (\n", "line 1"),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kist.git.process import GitProgram
 from kist.git.repository import RevisionMissingError
 from kist.registry.mirrors import Mirrors, SourceMissingError, clones_folder
 
@@ -112,6 +115,36 @@ def test_what_a_killed_git_left_is_removed(far: Far, mirrors: Mirrors) -> None:
     assert mirrors.open(far.url, "main").commit == second
     assert not any(name.endswith(".lock") for _, _, names in os.walk(path) for name in names)
     assert not os.path.exists(os.path.join(path, "kist-fetching"))
+
+
+def test_a_kill_between_fetching_and_the_new_head_is_put_right(
+    far: Far, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far.push("one")
+    path = mirrors.open(far.url, None).path
+    real = GitProgram.run
+
+    def killed(self: GitProgram, arguments: Sequence[str], **options: Any) -> bytes:
+        if arguments[0] == "update-ref":
+            Path(path, "HEAD.lock").write_bytes(b"")
+            raise KeyboardInterrupt
+        return real(self, arguments, **options)
+
+    second = far.push("two")
+    with monkeypatch.context() as patched:
+        patched.setattr(GitProgram, "run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            mirrors.open(far.url, None)
+    assert mirrors.open(far.url, None).commit == second
+
+
+def test_what_is_fetched_appears_at_once_and_never_a_commit_without_its_files(
+    far: Far, mirrors: Mirrors
+) -> None:
+    far.push("one")
+    objects = Path(mirrors.open(far.url, None).path, "objects")
+    # Loose objects would come one by one, the commit before its files.
+    assert sorted(path.name for path in objects.iterdir()) == ["info", "pack"]
 
 
 def test_several_at_once_share_one_clone(far: Far, mirrors: Mirrors) -> None:

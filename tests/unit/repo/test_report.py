@@ -87,7 +87,7 @@ def test_a_long_table_is_cut_and_the_rest_counted() -> None:
 
 
 def test_no_name_breaks_out_of_its_cell() -> None:
-    hostile = ["a`b", "`", "@everyone", "[x](http://x)", "a\n| b |", "<img src=x>", "``"]
+    hostile = ["a`b", "`", "@everyone", "[x](http://x)", "a\n| b |", "<img src=x>", "``", "a\\|<img src=x>"]
     changes = [DataChange("added", name) for name in hostile]
     text = render_report(EMPTY._replace(data=changes))
     rows = [line for line in text.splitlines() if line.startswith("| added | ")]
@@ -99,6 +99,7 @@ def test_no_name_breaks_out_of_its_cell() -> None:
         "`a \\| b \\|`",
         "`<img src=x>`",
         "``` `` ```",
+        "`a\\ \\|<img src=x>`",
     ]
 
 
