@@ -188,6 +188,20 @@ def test_apply_keeps_files_and_links_where_the_experiment_has_folders(
     assert project.git("show", f"{kept}:links") == str(tmp_path)
 
 
+@pytest.mark.parametrize("mark", ["--skip-worktree", "--assume-unchanged"])
+def test_apply_keeps_edits_that_git_was_told_not_to_look_at(project: Project, mark: str) -> None:
+    project.write({"train.sh": TRAIN + "# theirs\n"})
+    run(project, "exp", "save", "-n", "theirs")
+    project.git("checkout", "-q", ".")
+    project.git("update-index", mark, "train.sh")
+    project.write({"train.sh": TRAIN + "# mine\n"})
+    run(project, "exp", "apply", "one")  # which has nothing new there
+    assert project.read("train.sh") == TRAIN + "# mine\n"
+    assert "git stash apply" in run(project, "exp", "apply", "theirs").stdout
+    assert project.read("train.sh") == TRAIN + "# theirs\n"
+    assert project.git("show", "refs/exps/apply/stash:train.sh") == TRAIN + "# mine\n"
+
+
 def test_apply_refuses_where_a_repository_of_its_own_is_in_the_way(project: Project) -> None:
     project.write({"inner": "a file\n"})
     run(project, "exp", "save", "-n", "flat", "-I", "inner")

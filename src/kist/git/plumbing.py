@@ -246,6 +246,21 @@ class WorkIndex:
             words = ["add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul"]
             self._run(["--literal-pathspecs", *words], data)
 
+    def add_hidden(self) -> list[str]:
+        """Takes files that it was told not to look at (`--assume-unchanged`, `--skip-worktree`) and that are there.
+
+        Returns their paths, relative to the top, whether or not they changed.
+        """
+        lines = os.fsdecode(self._run(["ls-files", "-v", "-z"])).split("\0")
+        # Source: git-ls-files(1): "S" for skip-worktree, a small letter for assume-unchanged.
+        marked = (line[2:] for line in lines if line and (line[0] == "S" or line[0].islower()))
+        found = [path for path in marked if os.path.lexists(os.path.join(self._git.directory, path))]
+        if found:
+            data = b"".join(os.fsencode(path) + b"\0" for path in found)
+            self._run(["update-index", "--force-remove", "-z", "--stdin"], data)
+            self._run(["update-index", "--add", "-z", "--stdin"], data)
+        return found
+
     def set(self, path: str, blob: str) -> None:
         """Puts a plain file in, relative to the top."""
         self._run(["update-index", "--add", "--cacheinfo", f"100644,{blob},{path}"])

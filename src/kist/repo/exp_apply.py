@@ -69,9 +69,10 @@ def apply_experiment(repository: Repository, name: str, *, force: bool = False) 
         with place.plumbing.index() as index:
             index.take_changes()
             present = index.write()
+            hidden = set(index.add_hidden())  # after that: where the experiment has nothing new, they stay
         changes = place.plumbing.differing(present, found.sha)
         changes, in_way = _without_same(place, changes, _standing(place, changes, found.name))
-        is_dirty = present != place.plumbing.tree_of(head)
+        is_dirty = present != place.plumbing.tree_of(head) or any(one.path in hidden for one in changes)
         kept = _keep(place, head, found.name, in_way) if is_dirty or in_way else None
         data = checkout_items(repository, wanted.items, CheckoutOptions(force=True))
         _put(place, found.sha, changes)
@@ -146,6 +147,7 @@ def _keep(place: Place, head: str, name: str, in_way: Sequence[str]) -> str:
     with plumbing.index() as index:
         staged = index.write()
         index.take_changes()
+        index.add_hidden()
         index.add(in_way, ignored=True)
         present = index.write()
     below = plumbing.commit(staged, [head], f"index before `kist exp apply {name}`")
