@@ -212,6 +212,21 @@ def test_a_password_gets_neither_into_a_metafile_nor_into_a_message(pair: Pair) 
         here.try_kist("get", "http://ann:verysecret@127.0.0.1:9/x", "data"),
         here.try_kist("import-url", "http://ann:verysecret@127.0.0.1:9/x"),
         here.try_kist("import-url", "s3://b/x", "--fs-config", "secret_access_key=verysecret"),
+        here.try_kist("import", "--no-exec", "http://ghp_verysecret0123@127.0.0.1:9/x", "data"),
+        here.try_kist("get", "http://ghp_verysecret0123@127.0.0.1:9/x", "data"),
+        here.try_kist("import", "../source", "data", "--remote-config", "password=verysecret"),
+        here.try_kist("import", "../source", "data", "--remote-config", "url=https://ann:verysecret@x/y"),
+        here.try_kist(
+            "import",
+            "../source",
+            "data",
+            "--remote",
+            "x",
+            "--remote-config",
+            "url=s3://b",
+            "session_token=verysecret",
+        ),
+        here.try_kist("import-url", "webdav://x/y", "--fs-config", "bearer_token_command=verysecret"),
     ]
     assert all(answer.code for answer in answers)
     assert not any("verysecret" in answer.out + answer.err for answer in answers)

@@ -16,6 +16,9 @@ _SCP = re.compile(r"(?:[^@/:\s]+@)?[A-Za-z0-9][^/:\s]*:(?!//)\S")
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.-]*::")
 _AUTHORITY = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)([^/@]*)@")
 
+_TOKEN = re.compile(r"(?:gh[oprsu]_|github_pat_|glpat-|hf_|ATBB)[A-Za-z0-9_-]{10,}")
+"""A token that stands where a name would: as GitHub, GitLab, Hugging Face and Bitbucket give them out."""
+
 
 class UnsafeAddressError(InputError):
     """An address would make Git run a program, or is an option and no address. Never handed to Git (fault F73)."""
@@ -65,13 +68,18 @@ def shown(url: str) -> str:
 
 def _user(login: str) -> str:
     name, colon, _ = login.partition(":")
+    if _TOKEN.fullmatch(name):
+        return ""
     return f"{name}@" if name and colon else "" if colon else f"{login}@"
 
 
 def without_secret(text: str, url: str) -> str:
     """Returns what a program said of an address, without the password in it."""
     found = _AUTHORITY.match(url)
-    password = found[2].partition(":")[2] if found is not None else ""
+    name, _, password = found[2].partition(":") if found is not None else ("", "", "")
+    if _TOKEN.fullmatch(name):
+        text = text.replace(name, "***")
+        url = url.replace(name, "***")
     text = text.replace(url, shown(url))
     return text.replace(password, "***") if password else text
 
@@ -82,7 +90,10 @@ def refuse_secret(url: str) -> None:
     Raises: SecretInAddressError: it holds a password or token.
     """
     found = _AUTHORITY.match(url)
-    if found is not None and ":" in found[2] and not found[2].endswith(":"):
+    if found is None:
+        return
+    name, _, password = found[2].partition(":")
+    if password or _TOKEN.fullmatch(name):
         raise SecretInAddressError(
             f"cannot write '{shown(url)}' into a metafile: the address holds a password, which would end up in Git",
             hint="let Git keep it: `git config --global credential.helper store`",

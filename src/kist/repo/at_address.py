@@ -114,13 +114,24 @@ def parse_options(words: list[str], *, keeps: bool) -> dict[str, str]:
                 f"cannot use '{name}' as an option: it is no NAME=VALUE",
                 hint="write it as `--fs-config endpointurl=ADDRESS`",
             )
-        if keeps and is_secret(SectionKey("remote", "x"), name):
-            raise SecretOptionError(
-                f"cannot write option '{name}' into a metafile: it is a secret, which would end up in Git",
-                hint="set it on a remote with `kist remote modify --local NAME OPTION VALUE`, and name `remote://NAME/PATH`",
+        if keeps:
+            refuse_kept(
+                name,
+                "set it on a remote with `kist remote modify --local NAME OPTION VALUE`, and name `remote://NAME/PATH`",
             )
         options[name] = value
     return options
+
+
+def refuse_kept(name: str, hint: str) -> None:
+    """Raises SecretOptionError for an option that may not be written into a metafile: a secret, or a command."""
+    if is_secret(SectionKey("remote", "x"), name):
+        cause = "it is a secret, which would end up in Git"
+    elif name.lower() in COMMAND_OPTIONS:
+        cause = "it names a command, and a metafile runs none"
+    else:
+        return
+    raise SecretOptionError(f"cannot write option '{name}' into a metafile: {cause}", hint=hint)
 
 
 def locate(url: str, options: Mapping[str, str], opener: Opener, *, folder: str) -> Located:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kist.base.shell import shell_line
 from kist.errors import InputError, KistError
 from kist.formats.records import LEGACY_MD5, MD5, Dependency, Digest
-from kist.repo.at_address import bring_address
+from kist.repo.at_address import bring_address, refuse_kept, refuse_secrets
 from kist.repo.collect import Out, Stage
 from kist.repo.elsewhere import OtherRepository, open_repository
 from kist.repo.repository import Repository
@@ -76,6 +76,22 @@ class Named(NamedTuple):
                 hint=f"write the options of '{name}' into the file that `--config` names",
             )
         return self._replace(config={"core": {"remote": name}, "remote": {name: dict(options)}}, remote=None)
+
+    def refuse_secrets(self) -> None:
+        """Does nothing where all options of remotes may be written into a metafile.
+
+        Raises: SecretOptionError, SecretInAddressError.
+        """
+        remotes = [self.remote]
+        if isinstance(self.config, dict):
+            remotes += self.config.get("remote", {}).values()
+        for options in remotes:
+            for name, value in options.items() if isinstance(options, dict) else ():
+                refuse_kept(
+                    name,
+                    "set it for yourself with `kist remote modify --global NAME OPTION VALUE`, and name the remote",
+                )
+                refuse_secrets(str(value))
 
     def spec(self) -> dict[str, Any]:
         """Returns the mapping of a metafile."""

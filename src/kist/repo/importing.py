@@ -97,6 +97,7 @@ def import_path(
     """
     if is_address(named.url):
         refuse_secret(named.url)
+    named.refuse_secrets()
     name = posixpath.basename(posixpath.normpath(named.path.replace(os.sep, "/")))
 
     def fill() -> _Filled:
