@@ -90,6 +90,15 @@ def test_a_change_of_what_all_items_share_runs_all_of_them(each: Project) -> Non
     assert ran(each, "--no-run-cache") == ["a", "b", "c"]
 
 
+def test_what_an_item_made_that_changed_meanwhile_is_not_kept(each: Project) -> None:
+    each.write({"up.sh": "test -e edited || { echo changed > in/b; touch edited; }\n" + SCRIPT})
+    assert ran(each) == ["a", "b", "c"]
+    assert outputs(each) == ALL | {"sub/b.up": "CHANGED\n"}
+    each.write({"in/b": "b\n"})
+    assert ran(each) == ["b"]
+    assert outputs(each) == ALL
+
+
 def test_the_lock_is_that_of_the_whole_directory_at_once(each: Project) -> None:
     ran(each, "-j", "2")
     lock = each.read("dvc.lock")
