@@ -47,12 +47,16 @@ class Mark:
 def end_orphans(folder: str) -> int:
     """Ends what processes that are gone left running, and waits for it; returns how many processes there were.
 
+    Where this process has such a mark itself, a command has left a shell in which a person works on: it is left alone.
+
     Args: folder: `.dvc/tmp/kist`.
     """
     marks: set[bytes] = set()
     for path in _notes_of_the_dead(folder):
         marks |= _read(path)
         atomic.remove_quietly(path)
+    if marks:
+        marks -= {mark for mark in marks if _item(mark) in _environment("self")}
     found = _marked(marks) if marks else []
     waiting = found
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -93,6 +97,19 @@ def _read(path: str) -> set[bytes]:
     return {data} if _MARK.fullmatch(data) else set()
 
 
+def _item(mark: bytes) -> bytes:
+    return VARIABLE.encode() + b"=" + mark
+
+
+def _environment(name: str) -> list[bytes]:
+    """Returns the environment of a process; nothing where it is somebody else's, or gone."""
+    try:
+        with open(f"/proc/{name}/environ", "rb") as stream:
+            return stream.read().split(b"\0")
+    except OSError:
+        return []
+
+
 def _marked(marks: set[bytes]) -> list[int]:
     """Returns the living processes whose environment has one of the marks."""
     try:
@@ -103,12 +120,8 @@ def _marked(marks: set[bytes]) -> list[int]:
     for name in names:
         if not name.isdecimal() or int(name) == os.getpid():
             continue
-        try:
-            with open(f"/proc/{name}/environ", "rb") as stream:
-                environ = stream.read().split(b"\0")
-        except OSError:
-            continue  # somebody else's, or gone
-        is_marked = any(item == VARIABLE.encode() + b"=" + mark for item in environ for mark in marks)
+        environ = _environment(name)
+        is_marked = any(_item(mark) in environ for mark in marks)
         if is_marked and state_of(int(name))[0] not in ("Z", "X", ""):
             found.append(int(name))
     return found
