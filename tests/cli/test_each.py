@@ -141,6 +141,13 @@ def test_items_that_make_the_same_path_are_named(each: Project) -> None:
     assert "'x'" in done.err
 
 
+def test_a_link_to_a_folder_is_refused_instead_of_lost(each: Project) -> None:
+    each.write({"up.sh": 'mkdir "$KIST_OUT/d"\nln -s d "$KIST_OUT/l"\n'})
+    done = run(each, "repro")
+    assert done.code == 255
+    assert "the item 'a' made 'l', a link to a folder" in done.err
+
+
 def test_a_lost_or_damaged_record_runs_its_item_again(each: Project) -> None:
     ran(each)
     records = each.path(".dvc/cache/kist-each")

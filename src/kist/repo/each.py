@@ -166,12 +166,13 @@ class EachRun:
 
         Args: label: `stage` of its work.
 
-        Raises: EachClashError, OSError.
+        Raises: EachError, EachClashError, OSError.
         """
         name, source = self._started.pop(label)
         paths: list[str] = []
-        for folder, _, files in os.walk(source):
+        for folder, folders, files in os.walk(source):
             inside = os.path.relpath(folder, source)
+            self._refuse_links(name, folder, inside, folders)
             for file in files:
                 relpath = os.path.normpath(os.path.join(inside, file)).replace(os.sep, "/")
                 self._move(os.path.join(folder, file), relpath, name)
@@ -270,6 +271,16 @@ class EachRun:
             shutil.move(source, target)
         except (FileExistsError, NotADirectoryError) as error:
             raise _clash(self._stage, relpath, name, None) from error
+
+    def _refuse_links(self, name: str, folder: str, inside: str, folders: list[str]) -> None:
+        for one in folders:
+            if os.path.islink(os.path.join(folder, one)):
+                relpath = os.path.normpath(os.path.join(inside, one))
+                raise EachError(
+                    f"cannot take the results of '{self._stage.address}': the item '{name}' made '{relpath}', "
+                    "a link to a folder",
+                    hint="copy the files to KIST_OUT",
+                )
 
     def _claim(self, relpath: str, name: str) -> None:
         other = self._made.setdefault(relpath, name)

@@ -175,7 +175,7 @@ class StageJournal:
         self._due_s = None
 
     def _superseded(self) -> set[tuple[str, str]]:
-        """Returns lock files and stages of which somebody else, such as a later stage's command, recorded more since."""
+        """Returns lock files and stages of which somebody else, such as a stage's command, recorded more since."""
         return {
             (finished.lock, finished.name)
             for line, (finished, entry) in self._noted.items()
