@@ -13,13 +13,13 @@ import signal
 import time
 
 from kist.base import atomic
-from kist.base.processes import state_of
+from kist.base.processes import pid_space, state_of
 
 VARIABLE = "KIST_RUN"
 GRACE_S = 10.0
 _POLL_S = 0.02
 _NAME = re.compile(r"commands-(\d+)")
-_MARK = re.compile(rb"[0-9a-f]{32}")
+_NOTE = re.compile(r"([0-9a-f]{32}) ([0-9a-f.]+)")
 
 
 class Mark:
@@ -35,7 +35,7 @@ class Mark:
         self._path = os.path.join(folder, f"commands-{os.getpid()}")
         try:
             os.makedirs(folder, exist_ok=True)
-            atomic.write_file(self._path, self.text.encode("ascii"), durable=False)
+            atomic.write_file(self._path, f"{self.text} {pid_space()}".encode("ascii"), durable=False)
         except OSError:
             pass  # a full disk, say: it is a help, no more (rule R11)
 
@@ -53,7 +53,11 @@ def end_orphans(folder: str) -> int:
     """
     marks: set[bytes] = set()
     for path in _notes_of_the_dead(folder):
-        marks |= _read(path)
+        mark, space = _read(path)
+        if _is_elsewhere(space):
+            continue  # its number says nothing here: it may well live
+        if mark:
+            marks.add(mark)
         atomic.remove_quietly(path)
     if marks:
         marks -= {mark for mark in marks if _item(mark) in _environment("self")}
@@ -88,13 +92,20 @@ def _notes_of_the_dead(folder: str) -> list[str]:
     ]
 
 
-def _read(path: str) -> set[bytes]:
+def _read(path: str) -> tuple[bytes, str]:
+    """Returns the mark of a note, and where its process is; two times nothing where it is garbage."""
     try:
-        with open(path, "rb") as stream:
-            data = stream.read(100)
+        with open(path, encoding="ascii", errors="replace") as stream:
+            match = _NOTE.fullmatch(stream.read(100))
     except OSError:
-        return set()
-    return {data} if _MARK.fullmatch(data) else set()
+        return b"", ""
+    return (match[1].encode("ascii"), match[2]) if match else (b"", "")
+
+
+def _is_elsewhere(space: str) -> bool:
+    """Says whether a process is in another container of this boot."""
+    own = pid_space()
+    return space != own and space.partition(".")[0] == own.partition(".")[0]
 
 
 def _item(mark: bytes) -> bytes:

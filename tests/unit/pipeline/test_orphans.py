@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kist.pipeline.orphans import VARIABLE
+from kist.base.processes import pid_space
+from kist.pipeline.orphans import VARIABLE, Mark
 
 MARK = "0123456789abcdef" * 2
 DEAD = """\
@@ -31,7 +32,7 @@ def note(tmp_path: Path) -> Path:
         [sys.executable, "-c", DEAD], check=True, capture_output=True, text=True
     ).stdout.strip()
     path = tmp_path / f"commands-{pid}"
-    path.write_text(MARK)
+    path.write_text(f"{MARK} {pid_space()}")
     return path
 
 
@@ -59,6 +60,21 @@ def test_a_process_with_the_mark_of_one_that_is_gone_is_ended(note: Path) -> Non
     assert not note.exists()
 
 
+def test_a_note_of_another_container_is_not_judged_by_its_number(note: Path) -> None:
+    boot, _, number = pid_space().partition(".")
+    note.write_text(f"{MARK} {boot}.{int(number) + 1}")
+    assert ended(note.parent, "other") == (0, 0)
+    assert note.exists()
+
+
 def test_the_shell_that_a_command_left_and_a_person_works_in_is_left_alone(note: Path) -> None:
     assert ended(note.parent, MARK) == (0, 0)
     assert not note.exists()
+
+
+def test_a_mark_is_noted_until_nothing_runs_any_more(tmp_path: Path) -> None:
+    mark = Mark(str(tmp_path))
+    path = tmp_path / f"commands-{os.getpid()}"
+    assert path.read_text() == f"{mark.text} {pid_space()}"
+    mark.close()
+    assert not path.exists()
