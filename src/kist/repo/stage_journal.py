@@ -276,8 +276,9 @@ def as_noted(data: bytes | None, path: str, finished: Iterable[Finished]) -> byt
 
     Raises: LockfileError, YamlError.
     """
-    own = [one for one in finished if one.lock == path]
-    if not own or own[0].on != _digest(data):
+    digest = _digest(data)
+    own = [one for one in finished if one.lock == path and one.on == digest]
+    if not own:
         return data
     text = LockText(data, name=path)
     for one in own:

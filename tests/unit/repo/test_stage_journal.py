@@ -108,6 +108,19 @@ def test_a_lock_that_somebody_changed_since_is_left_alone(place: Place) -> None:
     assert noted(place.folder) == []
 
 
+def test_who_reads_goes_by_the_same_lines_as_who_writes(place: Place) -> None:
+    one = stored(place, b"one")
+    other = render_lockfile(Lockfile({"z": entry("0" * 32)}))
+    add(StageJournal(place), "a", one)
+    Path(place.root, "dvc.lock").write_bytes(other)
+    add(StageJournal(place), "b", one)
+    read = as_noted(other, "dvc.lock", noted(place.folder))
+    before = as_noted(None, "dvc.lock", noted(place.folder))
+    settle(place)
+    assert read == lock_of(place) == render_lockfile(Lockfile({"z": entry("0" * 32), "b": entry(one)}))
+    assert before == render_lockfile(Lockfile({"a": entry(one)}))
+
+
 def test_the_living_keep_what_others_wrote_beside_them(place: Place) -> None:
     journal = StageJournal(place)
     one = stored(place, b"one")
