@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 
 import pytest
 
+from kist.base.processes import pid_space
 from kist.testing.project import Answer, Project
 
 SCRIPT = """\
@@ -146,6 +148,18 @@ def test_a_link_to_a_folder_is_refused_instead_of_lost(each: Project) -> None:
     done = run(each, "repro")
     assert done.code == 255
     assert "the item 'a' made 'l', a link to a folder" in done.err
+
+
+def test_working_folders_of_the_dead_are_removed_but_not_those_of_another_container(each: Project) -> None:
+    gone = subprocess.run(["sh", "-c", "echo $$"], check=True, capture_output=True, text=True).stdout.strip()
+    boot, _, number = pid_space().partition(".")
+    dead, elsewhere = (f"each-{gone}-1-{boot}.{int(number) + more}" for more in (0, 1))
+    for name in (dead, elsewhere):
+        os.makedirs(each.path(f".dvc/tmp/kist/{name}"))
+    ran(each)
+    assert [name for name in os.listdir(each.path(".dvc/tmp/kist")) if name.startswith("each-")] == [
+        elsewhere
+    ]
 
 
 def test_a_lost_or_damaged_record_runs_its_item_again(each: Project) -> None:

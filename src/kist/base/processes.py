@@ -23,3 +23,9 @@ def pid_space() -> str:
         return f"{boot}.{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         return "0"
+
+
+def is_elsewhere(space: str) -> bool:
+    """Says whether a `pid_space` is another container's of this boot: whether its processes live cannot be told."""
+    own = pid_space()
+    return space != own and space.partition(".")[0] == own.partition(".")[0]

@@ -13,7 +13,7 @@ import signal
 import time
 
 from kist.base import atomic
-from kist.base.processes import pid_space, state_of
+from kist.base.processes import is_elsewhere, pid_space, state_of
 
 VARIABLE = "KIST_RUN"
 GRACE_S = 10.0
@@ -54,7 +54,7 @@ def end_orphans(folder: str) -> int:
     marks: set[bytes] = set()
     for path in _notes_of_the_dead(folder):
         mark, space = _read(path)
-        if _is_elsewhere(space):
+        if is_elsewhere(space):
             continue  # its number says nothing here: it may well live
         if mark:
             marks.add(mark)
@@ -100,12 +100,6 @@ def _read(path: str) -> tuple[bytes, str]:
     except OSError:
         return b"", ""
     return (match[1].encode("ascii"), match[2]) if match else (b"", "")
-
-
-def _is_elsewhere(space: str) -> bool:
-    """Says whether a process is in another container of this boot."""
-    own = pid_space()
-    return space != own and space.partition(".")[0] == own.partition(".")[0]
 
 
 def _item(mark: bytes) -> bytes:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base import atomic
+from kist.base.processes import is_elsewhere, pid_space
 from kist.errors import FormatError, InputError
 from kist.formats.lockfile import stage_value
 from kist.formats.manifest import parse_manifest, render_manifest, tree_of
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 _KEEP_S = 2.0
 _KEEP_SHARE = 20
 """Storing what is finished may take one part in so many of the time."""
-_FOLDER = re.compile(r"each-(\d+)-\d+")
+_FOLDER = re.compile(r"each-(\d+)-\d+-([0-9a-f.]+)")
 _count = 0
 
 
@@ -324,9 +325,9 @@ def _working_folder(repository: Repository) -> str:
     os.makedirs(above, exist_ok=True)
     for name in os.listdir(above):
         match = _FOLDER.fullmatch(name)
-        if match and not atomic.is_alive(int(match[1])):
+        if match and not is_elsewhere(match[2]) and not atomic.is_alive(int(match[1])):
             shutil.rmtree(os.path.join(above, name), ignore_errors=True)
-    path = os.path.join(above, f"each-{os.getpid()}-{_count}")
+    path = os.path.join(above, f"each-{os.getpid()}-{_count}-{pid_space()}")
     shutil.rmtree(path, ignore_errors=True)  # of a process that had this number
     os.mkdir(path)
     return path
