@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 
 import pytest
 
+from kist.base.processes import pid_space
 from kist.testing.project import Answer, Project
 
 SCRIPT = """\
@@ -90,6 +92,15 @@ def test_a_change_of_what_all_items_share_runs_all_of_them(each: Project) -> Non
     assert ran(each, "--no-run-cache") == ["a", "b", "c"]
 
 
+def test_what_an_item_made_that_changed_meanwhile_is_not_kept(each: Project) -> None:
+    each.write({"up.sh": "test -e edited || { echo changed > in/b; touch edited; }\n" + SCRIPT})
+    assert ran(each) == ["a", "b", "c"]
+    assert outputs(each) == ALL | {"sub/b.up": "CHANGED\n"}
+    each.write({"in/b": "b\n"})
+    assert ran(each) == ["b"]
+    assert outputs(each) == ALL
+
+
 def test_the_lock_is_that_of_the_whole_directory_at_once(each: Project) -> None:
     ran(each, "-j", "2")
     lock = each.read("dvc.lock")
@@ -130,6 +141,25 @@ def test_items_that_make_the_same_path_are_named(each: Project) -> None:
     done = run(each, "repro")
     assert done.code == 255
     assert "'x'" in done.err
+
+
+def test_a_link_to_a_folder_is_refused_instead_of_lost(each: Project) -> None:
+    each.write({"up.sh": 'mkdir "$KIST_OUT/d"\nln -s d "$KIST_OUT/l"\n'})
+    done = run(each, "repro")
+    assert done.code == 255
+    assert "the item 'a' made 'l', a link to a folder" in done.err
+
+
+def test_working_folders_of_the_dead_are_removed_but_not_those_of_another_container(each: Project) -> None:
+    gone = subprocess.run(["sh", "-c", "echo $$"], check=True, capture_output=True, text=True).stdout.strip()
+    boot, _, number = pid_space().partition(".")
+    dead, elsewhere = (f"each-{gone}-1-{boot}.{int(number) + more}" for more in (0, 1))
+    for name in (dead, elsewhere):
+        os.makedirs(each.path(f".dvc/tmp/kist/{name}"))
+    ran(each)
+    assert [name for name in os.listdir(each.path(".dvc/tmp/kist")) if name.startswith("each-")] == [
+        elsewhere
+    ]
 
 
 def test_a_lost_or_damaged_record_runs_its_item_again(each: Project) -> None:

@@ -137,6 +137,16 @@ def test_a_sweep_is_queued_and_run_beside_the_workspace(project: Project) -> Non
     assert os.listdir(project.path(".dvc/cache/kist-projects")) == []
 
 
+def test_a_task_whose_name_another_experiment_got_meanwhile_fails(project: Project) -> None:
+    run(project, "exp", "run", "--queue", "-n", "e", "-S", "n=5")
+    run(project, "exp", "run", "-n", "e", "-S", "n=7")
+    taken = project.git("for-each-ref", "refs/exps")
+    run(project, "exp", "run", "--run-all", code=255)
+    assert states(project) == {"e": "Failed"}
+    assert project.git("for-each-ref", "refs/exps") == taken
+    assert "one was made of this commit meanwhile" in run(project, "queue", "logs", "e").stdout
+
+
 def test_temp_runs_at_once_and_leaves_the_workspace_and_the_queue(project: Project) -> None:
     project.write({"scrap.txt": "1\n"})
     before = project.git("status", "--porcelain")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from kist.base import atomic
-from kist.base.processes import state_of
+from kist.base.processes import pid_space, state_of
 
 BEAT_S = 30.0
 """How often a holder shows that it lives."""
@@ -221,7 +221,7 @@ def _beat_until_closed(path: str, watched: int) -> None:
 def _myself() -> _Owner:
     pid = os.getpid()
     machine = _safe(atomic.machine_name())
-    return _Owner(str(pid), state_of(pid)[1], _space(), machine, os.urandom(6).hex())
+    return _Owner(str(pid), state_of(pid)[1], pid_space(), machine, os.urandom(6).hex())
 
 
 def _name(owner: _Owner) -> str:
@@ -245,12 +245,3 @@ def _is_running(owner: _Owner) -> bool:
         return False
     state, started = state_of(int(owner.pid))
     return state not in ("Z", "X") and (owner.started == started or "0" in (owner.started, started))
-
-
-def _space() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
-            boot = stream.read()[:8]
-        return f"{boot}.{os.stat('/proc/self/ns/pid').st_ino}"
-    except OSError:
-        return "0"

@@ -82,13 +82,23 @@ class Queue:
 
     def remove(self, task: Task) -> None:
         """Forgets a task that does not run, and its result. The task goes first, so that a kill leaves no half one."""
-        for kind in ("task", "done", "kill", "log", "lock"):
+        for kind in ("task", "done", "made", "kill", "log", "lock"):
             atomic.remove_quietly(self.path(task.id, kind))
         atomic.sync_directory(self.folder)
 
     def finish(self, task: Task, result: Result) -> None:
         """Records how a task ended; durable when this returns."""
         self._write(task.id, "done", result._asdict())
+
+    def note_made(self, task: Task, sha: str) -> None:
+        """Notes the commit of a task's experiment, before a reference names it; durable when this returns."""
+        self._write(task.id, "made", {"sha": sha})
+
+    def made(self, task: Task) -> str | None:
+        """Returns the commit that was noted for a task."""
+        value = self._load(task.id, "made")
+        found = value.get("sha") if isinstance(value, dict) else None
+        return found if isinstance(found, str) else None
 
     def result(self, task: Task) -> Result | None:
         """Returns how a task ended; None while it has not."""
@@ -155,7 +165,7 @@ class Queue:
         return self._is_held(os.path.join(self.folder, "pool.lock"))
 
     def path(self, key: str, kind: str) -> str:
-        """Returns where something of a task is: "task", "done", "kill", "log" or "lock"."""
+        """Returns where something of a task is: "task", "done", "made", "kill", "log" or "lock"."""
         return os.path.join(self.folder, f"{key}.{kind}")
 
     def _read(self, key: str) -> Task | None:

@@ -13,13 +13,13 @@ import signal
 import time
 
 from kist.base import atomic
-from kist.base.processes import state_of
+from kist.base.processes import is_elsewhere, pid_space, state_of
 
 VARIABLE = "KIST_RUN"
 GRACE_S = 10.0
 _POLL_S = 0.02
 _NAME = re.compile(r"commands-(\d+)")
-_MARK = re.compile(rb"[0-9a-f]{32}")
+_NOTE = re.compile(r"([0-9a-f]{32}) ([0-9a-f.]+)")
 
 
 class Mark:
@@ -35,7 +35,7 @@ class Mark:
         self._path = os.path.join(folder, f"commands-{os.getpid()}")
         try:
             os.makedirs(folder, exist_ok=True)
-            atomic.write_file(self._path, self.text.encode("ascii"), durable=False)
+            atomic.write_file(self._path, f"{self.text} {pid_space()}".encode("ascii"), durable=False)
         except OSError:
             pass  # a full disk, say: it is a help, no more (rule R11)
 
@@ -47,12 +47,20 @@ class Mark:
 def end_orphans(folder: str) -> int:
     """Ends what processes that are gone left running, and waits for it; returns how many processes there were.
 
+    Where this process has such a mark itself, a command has left a shell in which a person works on: it is left alone.
+
     Args: folder: `.dvc/tmp/kist`.
     """
     marks: set[bytes] = set()
     for path in _notes_of_the_dead(folder):
-        marks |= _read(path)
+        mark, space = _read(path)
+        if is_elsewhere(space):
+            continue  # its number says nothing here: it may well live
+        if mark:
+            marks.add(mark)
         atomic.remove_quietly(path)
+    if marks:
+        marks -= {mark for mark in marks if _item(mark) in _environment("self")}
     found = _marked(marks) if marks else []
     waiting = found
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -84,13 +92,27 @@ def _notes_of_the_dead(folder: str) -> list[str]:
     ]
 
 
-def _read(path: str) -> set[bytes]:
+def _read(path: str) -> tuple[bytes, str]:
+    """Returns the mark of a note, and where its process is; two times nothing where it is garbage."""
     try:
-        with open(path, "rb") as stream:
-            data = stream.read(100)
+        with open(path, encoding="ascii", errors="replace") as stream:
+            match = _NOTE.fullmatch(stream.read(100))
     except OSError:
-        return set()
-    return {data} if _MARK.fullmatch(data) else set()
+        return b"", ""
+    return (match[1].encode("ascii"), match[2]) if match else (b"", "")
+
+
+def _item(mark: bytes) -> bytes:
+    return VARIABLE.encode() + b"=" + mark
+
+
+def _environment(name: str) -> list[bytes]:
+    """Returns the environment of a process; nothing where it is somebody else's, or gone."""
+    try:
+        with open(f"/proc/{name}/environ", "rb") as stream:
+            return stream.read().split(b"\0")
+    except OSError:
+        return []
 
 
 def _marked(marks: set[bytes]) -> list[int]:
@@ -103,12 +125,8 @@ def _marked(marks: set[bytes]) -> list[int]:
     for name in names:
         if not name.isdecimal() or int(name) == os.getpid():
             continue
-        try:
-            with open(f"/proc/{name}/environ", "rb") as stream:
-                environ = stream.read().split(b"\0")
-        except OSError:
-            continue  # somebody else's, or gone
-        is_marked = any(item == VARIABLE.encode() + b"=" + mark for item in environ for mark in marks)
+        environ = _environment(name)
+        is_marked = any(_item(mark) in environ for mark in marks)
         if is_marked and state_of(int(name))[0] not in ("Z", "X", ""):
             found.append(int(name))
     return found

@@ -12,10 +12,11 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base import atomic
+from kist.base.processes import is_elsewhere, pid_space
 from kist.errors import FormatError, InputError
 from kist.formats.lockfile import stage_value
 from kist.formats.manifest import parse_manifest, render_manifest, tree_of
@@ -25,7 +26,7 @@ from kist.repo.checkout import CheckoutOptions, checkout_items
 from kist.repo.collect import Out, Stage
 from kist.repo.stage_entry import inputs_of
 from kist.repo.targets import Selected
-from kist.repo.tracking import store_files
+from kist.repo.tracking import CannotCommitError, store_files
 
 if TYPE_CHECKING:
     from kist.repo.repository import Repository
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 _KEEP_S = 2.0
 _KEEP_SHARE = 20
 """Storing what is finished may take one part in so many of the time."""
-_FOLDER = re.compile(r"each-(\d+)-\d+")
+_FOLDER = re.compile(r"each-(\d+)-\d+-([0-9a-f.]+)")
 _count = 0
 
 
@@ -64,8 +65,12 @@ class Item(NamedTuple):
     key: str
 
 
-def items_of(repository: Repository, stage: Stage, each: str, sight: Sight) -> list[Item]:
+def items_of(
+    repository: Repository, stage: Stage, each: str, sight: Sight, *, only: Container[str] | None = None
+) -> list[Item]:
     """Returns the files and folders right in a dependency, by name.
+
+    Args: only: the names of those that are wanted; None: all.
 
     Raises: EachError; CannotCommitError: something that the stage reads is missing.
     """
@@ -87,23 +92,39 @@ def items_of(repository: Repository, stage: Stage, each: str, sight: Sight) -> l
         outs=tuple(Output(out.output.path) for out in stage.outs),
     )
     base = stage_value(others)
-    return [Item(name, _key([base, name, held])) for name, held in sorted(content.items())]
+    return [
+        Item(name, _key([base, name, held]))
+        for name, held in sorted(content.items())
+        if only is None or name in only
+    ]
 
 
 def _key(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=repr).encode()).hexdigest()
 
 
+Now = Callable[[Container[str]], list[Item]]
+"""Returns items as they are now, by their names."""
+
+
 class EachRun:
     """One run of a stage over its items. `close` it in the end."""
 
     def __init__(
-        self, repository: Repository, stage: Stage, items: list[Item], *, reuse: bool, keep: bool
+        self,
+        repository: Repository,
+        stage: Stage,
+        items: list[Item],
+        now: Now,
+        *,
+        reuse: bool,
+        keep: bool,
     ) -> None:
-        """Args: reuse: take kept results. keep: keep new ones.
+        """Args: now: looks at items again. reuse: take kept results. keep: keep new ones.
 
         Raises: EachError.
         """
+        self._now = now
         self._repository = repository
         self._stage = stage
         self._out = _only_output(stage)
@@ -146,12 +167,13 @@ class EachRun:
 
         Args: label: `stage` of its work.
 
-        Raises: EachClashError, OSError.
+        Raises: EachError, EachClashError, OSError.
         """
         name, source = self._started.pop(label)
         paths: list[str] = []
-        for folder, _, files in os.walk(source):
+        for folder, folders, files in os.walk(source):
             inside = os.path.relpath(folder, source)
+            self._refuse_links(name, folder, inside, folders)
             for file in files:
                 relpath = os.path.normpath(os.path.join(inside, file)).replace(os.sep, "/")
                 self._move(os.path.join(folder, file), relpath, name)
@@ -167,16 +189,22 @@ class EachRun:
     def keep(self) -> None:
         """Stores the results of the items that ran, and keeps what they are; durable when this returns.
 
+        Of an item that changed since it was asked for nothing is kept: nobody knows what its command read.
+
         Raises: OSError, KistError.
         """
         if not self._fresh or not self._keep:
+            return
+        fresh, self._fresh = self._fresh, {}
+        unchanged = self._unchanged(fresh)
+        if not unchanged:
             return
         look = store_files(self._repository, self._out.path)
         assert look.snapshot is not None
         known = dict(look.snapshot.tree().files())
         files = []
-        for name, paths in self._fresh.items():
-            path = self._record(self._items[name].key)
+        for name in unchanged:
+            paths, path = fresh[name], self._record(self._items[name].key)
             self._repository.cache.make_folder(os.path.dirname(path))
             made = {relpath: known[relpath] for relpath in paths if relpath in known}
             files.append((path, render_manifest(tree_of(made))))
@@ -185,11 +213,17 @@ class EachRun:
         atomic.write_many(
             files, root=self._repository.cache_dir, folders=[*folders, root, self._repository.cache_dir]
         )
-        self._fresh = {}
 
     def close(self) -> None:
         """Removes what was only needed while items ran."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _unchanged(self, names: Container[str]) -> list[str]:
+        try:
+            now = self._now(names)
+        except (CannotCommitError, EachError):
+            return []  # something that it reads is gone
+        return [item.name for item in now if self._items.get(item.name) == item]
 
     def _kept(self, items: list[Item]) -> dict[str, dict[str, str]]:
         """Returns item -> path -> object id of the kept results whose objects are all at hand."""
@@ -239,6 +273,16 @@ class EachRun:
         except (FileExistsError, NotADirectoryError) as error:
             raise _clash(self._stage, relpath, name, None) from error
 
+    def _refuse_links(self, name: str, folder: str, inside: str, folders: list[str]) -> None:
+        for one in folders:
+            if os.path.islink(os.path.join(folder, one)):
+                relpath = os.path.normpath(os.path.join(inside, one))
+                raise EachError(
+                    f"cannot take the results of '{self._stage.address}': the item '{name}' made '{relpath}', "
+                    "a link to a folder",
+                    hint="copy the files to KIST_OUT",
+                )
+
     def _claim(self, relpath: str, name: str) -> None:
         other = self._made.setdefault(relpath, name)
         if other != name:
@@ -281,9 +325,9 @@ def _working_folder(repository: Repository) -> str:
     os.makedirs(above, exist_ok=True)
     for name in os.listdir(above):
         match = _FOLDER.fullmatch(name)
-        if match and not atomic.is_alive(int(match[1])):
+        if match and not is_elsewhere(match[2]) and not atomic.is_alive(int(match[1])):
             shutil.rmtree(os.path.join(above, name), ignore_errors=True)
-    path = os.path.join(above, f"each-{os.getpid()}-{_count}")
+    path = os.path.join(above, f"each-{os.getpid()}-{_count}-{pid_space()}")
     shutil.rmtree(path, ignore_errors=True)  # of a process that had this number
     os.mkdir(path)
     return path

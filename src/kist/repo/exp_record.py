@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kist.base.shell import shell_line
@@ -162,6 +162,7 @@ def record(
     entries: dict[str, Any],
     message: str | None,
     untracked: Iterable[str] = (),
+    made: Callable[[str], None] | None = None,
 ) -> Experiment:
     """Makes the commit and its reference. The caller holds the lock.
 
@@ -169,6 +170,7 @@ def record(
         files: of `look`.
         entries: what the message's hash is of: stage -> its entry of the lock.
         untracked: paths relative to the root that belong to it even where Git ignores them.
+        made: told of the commit before a reference names it.
 
     Raises: NameTakenError, GitFailedError.
 
@@ -181,6 +183,8 @@ def record(
         index.add((offset + path for path in untracked), ignored=True)
         tree = index.write()
     sha = place.plumbing.commit(tree, [naming.baseline], message or message_of(entries))
+    if made is not None:
+        made(sha)
     ref = ref_of(naming.baseline, naming.name)
     place.plumbing.change_refs([RefChange(ref, sha, naming.replaces or "")])
     return Experiment(naming.name, naming.baseline, sha)

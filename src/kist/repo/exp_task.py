@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kist.base import atomic
+from kist.base.shell import shell_line
 from kist.errors import KistError, MissingError
 from kist.experiments.names import new_name
 from kist.experiments.queue import FAILED, SUCCESS, Result, Task
@@ -22,7 +23,7 @@ from kist.git.plumbing import RefChange
 from kist.repo.beside_git import offset_of
 from kist.repo.checkout import CheckoutOptions, checkout
 from kist.repo.exp_params import changed_files
-from kist.repo.exp_record import Naming, choose_name, lock_entries, look, record
+from kist.repo.exp_record import NameTakenError, Naming, choose_name, lock_entries, look, record
 from kist.repo.exp_refs import Place, need_head, place_of
 from kist.repo.exp_run import RunRequest, check_identity, telling
 from kist.repo.exp_waiting import queue_of
@@ -156,10 +157,15 @@ def run_task(repository: Repository, task: Task, tell: Tell) -> Experiment:
     queue = queue_of(repository)
     place = place_of(repository, "run an experiment")
     known = place.plumbing.refs(ref_of(task.baseline, task.name)).get(ref_of(task.baseline, task.name))
-    if known is not None and known != task.replaces:
-        found = Experiment(task.name, task.baseline, known)  # made by a runner that was killed right after
+    if known is not None and known == queue.made(task):
+        found = Experiment(task.name, task.baseline, known)  # by a runner that was killed right after
     else:
         try:
+            if known is not None and known != task.replaces:
+                raise NameTakenError(
+                    f"cannot call an experiment '{task.name}': one was made of this commit meanwhile",
+                    hint=shell_line("kist", "exp", "rename", task.name, f"{task.name}-1"),
+                )
             found = _run(repository, place, task, tell)
         except (KistError, OSError) as error:
             queue.finish(task, Result(FAILED, None, cause_of(error)))
@@ -188,7 +194,13 @@ def _run(repository: Repository, place: Place, task: Task, tell: Tell) -> Experi
             ran = [stage for stage in snapshot.stages if shown_stage(inner, stage) in set(result.ran)]
             own = place_of(inner, "run an experiment")
             return record(
-                inner, own, naming, files=snapshot.files, entries=lock_entries(ran), message=task.message
+                inner,
+                own,
+                naming,
+                files=snapshot.files,
+                entries=lock_entries(ran),
+                message=task.message,
+                made=lambda sha: queue_of(repository).note_made(task, sha),
             )
     finally:
         inner.close()

@@ -64,6 +64,13 @@ class LockFiles:
         before = text.data
         return Written(path, before is None, text.put(name, entry, later=later) != before)
 
+    def entry(self, path: str, name: str) -> LockedStage | None:
+        """Returns a stage's entry, as it is to be; None where there is none.
+
+        Raises: LockfileError, YamlError, OSError.
+        """
+        return self._open(path).text.stages.get(name)
+
     def names(self, path: str) -> list[str]:
         """Returns the stages that a lock file has entries of.
 

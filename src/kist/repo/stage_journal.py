@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kist.base import atomic
@@ -97,6 +97,8 @@ class StageJournal:
         self._locks = LockFiles(place.root)
         self._placings: dict[str, stage_order.Placing] = {}
         self._noted: dict[bytes, tuple[Finished, LockedStage]] = {}
+        self._was: dict[bytes, LockedStage | None] = {}
+        """The entries that stood there when those were noted."""
         self._due_s: float | None = None
         self._every_s = EVERY_S
 
@@ -132,9 +134,7 @@ class StageJournal:
 
         Raises: LockfileError, YamlError, OSError.
         """
-        placing = self._placings.get(lock)
-        later = placing.later(name) if placing is not None else ()
-        written = self._locks.put(lock, name, entry, later=later)
+        was = self._locks.entry(lock, name)
         finished = Finished(
             lock,
             _digest(self._locks.on_disk(lock)),
@@ -148,7 +148,11 @@ class StageJournal:
         )
         line = json.dumps(finished).encode("ascii") + b"\n"
         _append(self._place.folder, line)
+        placing = self._placings.get(lock)
+        later = placing.later(name) if placing is not None else ()
+        written = self._locks.put(lock, name, entry, later=later)
         self._noted[line] = (finished, entry)
+        self._was[line] = was
         if self._due_s is None:
             self._due_s = time.monotonic() + self._every_s
         return written
@@ -158,16 +162,25 @@ class StageJournal:
         return None if self._due_s is None else max(0.0, self._due_s - time.monotonic())
 
     def write(self) -> None:
-        """Writes all that is noted, durable when this returns.
+        """Writes all that is noted, durable when this returns. An entry that somebody else changed since stays.
 
         Raises: LockfileError, YamlError, OSError.
         """
         if self._noted:
             began_s = time.monotonic()
-            _settle(self._place, self._locks, self._placings, self._noted)
+            _settle(self._place, self._locks, self._placings, self._noted, self._superseded())
             self._every_s = min(max(EVERY_S, _SHARE * (time.monotonic() - began_s)), _SLOW_S)
         self._noted = {}
+        self._was = {}
         self._due_s = None
+
+    def _superseded(self) -> set[tuple[str, str]]:
+        """Returns lock files and stages of which somebody else, such as a stage's command, recorded more since."""
+        return {
+            (finished.lock, finished.name)
+            for line, (finished, entry) in self._noted.items()
+            if self._locks.entry(finished.lock, finished.name) not in (None, entry, self._was[line])
+        }
 
     def end(self) -> None:
         """Writes the rest; all stages that were to come are over, none failed.
@@ -195,8 +208,12 @@ def _settle(
     locks: LockFiles,
     placings: Mapping[str, stage_order.Placing],
     own: Mapping[bytes, tuple[Finished, LockedStage]],
+    superseded: Container[tuple[str, str]] = (),
 ) -> None:
-    """Args: own: what this process noted, which needs no second look."""
+    """Args:
+    own: what this process noted, which needs no second look.
+    superseded: lock files and stages whose entries are newer than ours.
+    """
     found: list[tuple[Finished, LockedStage]] = []
     for line in dict.fromkeys([*_lines(place.folder), *own]):
         known = own.get(line)
@@ -206,7 +223,7 @@ def _settle(
         finished = _parse(line)
         if finished is not None and _is_true(place, finished):
             found.append((finished, finished.entry()))
-    _write_all(place, locks, placings, found)
+    _write_all(place, locks, placings, found, superseded)
     atomic.remove_quietly(os.path.join(place.folder, FILE))
 
 
@@ -215,6 +232,7 @@ def _write_all(
     locks: LockFiles,
     placings: Mapping[str, stage_order.Placing],
     found: Sequence[tuple[Finished, LockedStage]],
+    superseded: Container[tuple[str, str]],
 ) -> None:
     """Objects' names first, then the run cache, `.gitignore`, and `dvc.lock` last, which names them."""
     oids = {oid for finished, _ in found for oid in finished.objects}
@@ -225,6 +243,8 @@ def _write_all(
     place.runs.save_all(runs, folders=[*folders, *above] if oids else ())
     add_lines(place.root, [path for finished, _ in found for path in finished.ignored])
     for finished, entry in found:
+        if (finished.lock, finished.name) in superseded:
+            continue
         placing = placings.get(finished.lock)
         later = placing.later(finished.name) if placing is not None else ()
         locks.put(finished.lock, finished.name, entry, later=later)
@@ -256,8 +276,9 @@ def as_noted(data: bytes | None, path: str, finished: Iterable[Finished]) -> byt
 
     Raises: LockfileError, YamlError.
     """
-    own = [one for one in finished if one.lock == path]
-    if not own or own[0].on != _digest(data):
+    digest = _digest(data)
+    own = [one for one in finished if one.lock == path and one.on == digest]
+    if not own:
         return data
     text = LockText(data, name=path)
     for one in own:
@@ -268,12 +289,15 @@ def as_noted(data: bytes | None, path: str, finished: Iterable[Finished]) -> byt
 def _append(folder: str, line: bytes) -> None:
     path = os.path.join(folder, FILE)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except FileNotFoundError:
         os.makedirs(folder, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        is_new = os.fstat(descriptor).st_size == 0
+        size = os.fstat(descriptor).st_size
+        is_new = size == 0
+        if not is_new and os.pread(descriptor, 1, size - 1) != b"\n":
+            line = b"\n" + line  # the disk was full in the middle of the line before
         atomic.write_all(descriptor, line)
         os.fsync(descriptor)
     finally:

@@ -10,7 +10,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from kist.base.locks import FileLock
@@ -52,7 +52,7 @@ from kist.repo.unprotect import units_of, unprotect_paths
 from kist.transfer.plan import Need, lacks
 
 if TYPE_CHECKING:
-    from kist.repo.each import EachRun
+    from kist.repo.each import EachRun, Item
     from kist.repo.repository import Repository
 
 
@@ -415,9 +415,12 @@ class StageRunner:
     def _each(self, stage: Stage, each: str, *, reuse: bool) -> EachRun:
         from kist.repo.each import EachRun, items_of  # few stages ask for it
 
+        def now(names: Container[str]) -> list[Item]:
+            return items_of(self._repository, stage, each, Sight(self._repository), only=names)
+
         items = items_of(self._repository, stage, each, self.sight)
         is_kept = self._options.to_cache
-        found = EachRun(self._repository, stage, items, reuse=reuse and is_kept, keep=is_kept)
+        found = EachRun(self._repository, stage, items, now, reuse=reuse and is_kept, keep=is_kept)
         self.sight.forget()
         return found
 

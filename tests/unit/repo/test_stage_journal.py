@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from kist.formats.lockfile import parse_lockfile, render_lockfile
 from kist.formats.records import MD5, Digest, LockedStage, Lockfile, Output
 from kist.pipeline.runcache import RunCache
+from kist.repo.lockfiles import LockFiles
 from kist.repo.stage_journal import FILE, Place, StageJournal, as_noted, noted, settle
 from kist.repo.stage_times import StageTime, keep_times, read_times
 from kist.store.loose import LooseStore
@@ -106,6 +108,19 @@ def test_a_lock_that_somebody_changed_since_is_left_alone(place: Place) -> None:
     assert noted(place.folder) == []
 
 
+def test_who_reads_goes_by_the_same_lines_as_who_writes(place: Place) -> None:
+    one = stored(place, b"one")
+    other = render_lockfile(Lockfile({"z": entry("0" * 32)}))
+    add(StageJournal(place), "a", one)
+    Path(place.root, "dvc.lock").write_bytes(other)
+    add(StageJournal(place), "b", one)
+    read = as_noted(other, "dvc.lock", noted(place.folder))
+    before = as_noted(None, "dvc.lock", noted(place.folder))
+    settle(place)
+    assert read == lock_of(place) == render_lockfile(Lockfile({"z": entry("0" * 32), "b": entry(one)}))
+    assert before == render_lockfile(Lockfile({"a": entry(one)}))
+
+
 def test_the_living_keep_what_others_wrote_beside_them(place: Place) -> None:
     journal = StageJournal(place)
     one = stored(place, b"one")
@@ -113,6 +128,47 @@ def test_the_living_keep_what_others_wrote_beside_them(place: Place) -> None:
     Path(place.root, "dvc.lock").write_bytes(render_lockfile(Lockfile({"z": entry("0" * 32)})))
     journal.write()
     assert parse_lockfile(lock_of(place), name="x").stages == {"z": entry("0" * 32), "a": entry(one)}
+
+
+def test_what_somebody_recorded_of_the_same_stage_since_stays(place: Place) -> None:
+    journal = StageJournal(place)
+    old, newer = stored(place, b"one"), stored(place, b"two")
+    add(journal, "a", old)
+    settle(place)  # another command, say `commit`
+    there = LockFiles(place.root)
+    there.put("dvc.lock", "a", entry(newer))
+    there.write()
+    add(journal, "b", old)
+    journal.write()
+    assert parse_lockfile(lock_of(place), name="x").stages == {"a": entry(newer), "b": entry(old)}
+
+
+def test_a_line_after_a_torn_one_is_read(place: Place) -> None:
+    oid = stored(place, b"one")
+    journal = StageJournal(place)
+    add(journal, "a", oid)
+    with open(os.path.join(place.folder, FILE), "ab") as stream:
+        stream.write(b'["dvc.lock", "half')  # the disk was full
+    add(journal, "b", oid)
+    assert [finished.name for finished in noted(place.folder)] == ["a", "b"]
+
+
+def test_a_stage_that_could_not_be_noted_is_not_recorded(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oid = stored(place, b"one")
+    journal = StageJournal(place)
+    with monkeypatch.context() as full:
+        full.setattr("kist.base.atomic.write_all", _no_space)
+        with pytest.raises(OSError, match="No space"):
+            add(journal, "a", oid)
+    add(journal, "b", oid)
+    journal.write()
+    assert list(parse_lockfile(lock_of(place), name="x").stages) == ["b"]
+
+
+def _no_space(descriptor: int, data: bytes) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_stage_whose_object_a_power_cut_took_counts_as_not_run(place: Place) -> None:
