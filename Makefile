@@ -7,8 +7,8 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
-# -n 2: two cores are what we promise to need.
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist worksteal
+# -n 2: two cores are what we promise to need. With servers and killed processes a third test runs while two wait.
+PYTEST := $(BIN)/python -m pytest -q --dist worksteal
 FAST_TESTS := $(wildcard tests/unit tests/property tests/contract tests/cli tests/golden)
 
 help:
@@ -27,7 +27,7 @@ $(VENV)/.ready: pyproject.toml tools/make_venv.sh
 	@touch $@
 
 test: venv
-	@$(PYTEST) -m 'not compat and not crash and not slow' $(FAST_TESTS)
+	@$(PYTEST) -n 2 -m 'not compat and not crash and not slow' $(FAST_TESTS)
 
 check: venv
 	@$(BIN)/python tools/check.py
@@ -38,7 +38,7 @@ peers: venv
 test-all: venv
 	@set -e -o pipefail; \
 	KIST_PEERS="$$(tools/make_peers.sh)"; export KIST_PEERS; \
-	KIST_DVC="$$KIST_PEERS/dvc-3.67.1-remotes/bin/dvc" KIST_ALL=1 $(PYTEST) tests
+	KIST_DVC="$$KIST_PEERS/dvc-3.67.1-remotes/bin/dvc" KIST_ALL=1 $(PYTEST) -n 3 tests
 
 demo: venv
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/demo.py

@@ -30,9 +30,7 @@ class World:
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = tmp_path
         self.services: dict[str, VersionedFolderStorage] = {}
-        monkeypatch.setattr(
-            "kist.repo.transfers.open_storage_of", lambda repository, remote: self.open(remote)
-        )
+        monkeypatch.setattr("kist.remotes.table.open_storage", lambda place, *_: self.open(place))
         self.project = Project(str(tmp_path / "one"))
         self.project.kist("remote", "add", "-d", "cloud", "s3://bucket/store")
         self.project.kist("remote", "modify", "cloud", "version_aware", "true")
