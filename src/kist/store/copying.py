@@ -267,7 +267,8 @@ class _Job:
             try:
                 os.replace(f"{folder}/{oid[2:]}", f"{target}/{oid[2:]}")
             except FileNotFoundError:
-                if not os.path.exists(f"{target}/{oid[2:]}"):  # a process that was stopped may have done it
+                # A process that was stopped may have done it; or what is there is the damaged one to be replaced.
+                if not self.target.is_intact(oid):
                     raise
 
     def _copy_group(self, part: int, oids: list[str], emit: Emit) -> tuple[bytes, int]:
