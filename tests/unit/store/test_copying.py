@@ -207,3 +207,16 @@ def test_a_damaged_object_is_not_taken_for_its_copy_that_went_meanwhile(
     monkeypatch.setattr(copying._Job, "_publish", swept)
     with pytest.raises(FileNotFoundError):
         copy(set(oids), stores, workers)
+
+
+def test_a_new_prefix_folder_has_the_group_that_its_root_hands_down(
+    stores: tuple[LooseStore, LooseStore], workers: int
+) -> None:
+    oids = {put(stores[0], b"object %d" % number) for number in range(3)}
+    root = stores[1].root
+    os.makedirs(root)
+    os.chmod(root, 0o2775)
+    copy(oids, stores, workers)
+    assert contents(stores[1]) == contents(stores[0])
+    for oid in oids:
+        assert os.stat(f"{root}/{oid[:2]}").st_mode & stat.S_ISGID
