@@ -562,3 +562,22 @@ def test_a_library_that_lacks_is_named_with_the_line_that_installs_it(
     with pytest.raises(ExtraMissingError) as caught:
         storage.head("y")
     assert caught.value.hint == f"pip install 'kist[{kind}]'"
+
+
+def test_a_large_value_whose_folder_was_thrown_away_is_not_called_stored(
+    server: GdriveServer, login: Path
+) -> None:
+    storage = opened(server, login)
+    step = storage.abilities.part_bytes
+    data = b"x" * (step + 10)
+    upload = storage.begin("deep/x", len(data))
+    storage.put_part(upload, 0, 0, data[:step])
+    server.find("my data")[0].is_trashed = True
+    storage.put_part(upload, 1, step, data[step:])
+    with pytest.raises(StorageRefusedError, match="thrown away"):
+        storage.finish(upload, {0: "", 1: ""})
+    again = storage.begin("deep/x", len(data), before=upload.id)
+    for number in range(2):
+        storage.put_part(again, number, number * step, data[number * step : (number + 1) * step])
+    storage.finish(again, {0: "", 1: ""})
+    assert read_all(storage, "deep/x") == data

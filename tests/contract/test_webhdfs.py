@@ -140,6 +140,46 @@ def test_a_part_that_broke_off_is_continued_inside(server: WebhdfsServer) -> Non
     assert read_all(second, "x") == data
 
 
+def test_what_two_pushes_write_at_once_never_gets_the_name(server: WebhdfsServer) -> None:
+    first, second = opened(server), opened(server)
+    step = first.abilities.part_bytes
+    data = random.Random(5).randbytes(3 * step)
+    parts = [data[number * step : (number + 1) * step] for number in range(3)]
+    one = first.begin("x", len(data))
+    first.put_part(one, 0, 0, parts[0])
+    two = second.begin("x", len(data))
+    first.put_part(one, 1, step, parts[1])
+    with open(os.path.join(server.folder, one.id.strip("/")), "ab") as stream:
+        stream.write(parts[1])  # the other's, which had asked for the length just before
+    with pytest.raises(StorageFailedError, match="another program"):
+        first.put_part(one, 2, 2 * step, parts[2])
+    with pytest.raises(StorageFailedError, match="another program"):
+        first.finish(one, {0: "", 1: "", 2: ""})
+    with pytest.raises(StorageFailedError):
+        second.put_part(two, 1, step, parts[1])
+    assert first.head("x") is None
+    assert second.begin("x", len(data)).parts == {}
+
+
+def test_a_part_that_arrived_twice_is_thrown_away(
+    server: WebhdfsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = opened(server)
+    step = storage.abilities.part_bytes
+    upload = storage.begin("x", 3 * step)
+    storage.put_part(upload, 0, 0, b"0" * step)
+    append = webhdfs.WebhdfsStorage._append
+
+    def twice(self: webhdfs.WebhdfsStorage, path: str, body: Body) -> None:
+        append(self, path, body)
+        append(self, path, body)
+
+    monkeypatch.setattr(webhdfs.WebhdfsStorage, "_append", twice)
+    with pytest.raises(StorageFailedError, match="another program"):
+        storage.put_part(upload, 1, step, b"1" * step)
+    assert storage.begin("x", 3 * step).parts == {}
+
+
 def test_a_file_that_is_still_open_elsewhere_is_no_lack_of_permission(server: WebhdfsServer) -> None:
     storage = opened(server)
 

@@ -6,7 +6,7 @@ import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from tests.peers import servers
@@ -14,6 +14,7 @@ from tests.peers import servers
 from kist.errors import KistError
 from kist.remotes.storage import Body, Place, Storage, StorageAuthError
 from kist.remotes.table import open_storage
+from kist.remotes.web import Answer
 from kist.remotes.webdav import WebdavStorage
 from kist.testing.storage_contract import ODD_KEYS, StorageContract, read_all
 
@@ -137,3 +138,28 @@ def test_what_comes_while_folders_are_moved_away_is_not_lost(
     monkeypatch.setattr(storage, "_move", late)
     assert not storage.take_place("files", b"guard")
     assert read_all(other, "files/md5/0a/late") == b"2"
+
+
+@pytest.mark.parametrize("status", [None, 412], ids=["own", "412"])
+@pytest.mark.parametrize("name", ["wsgidav", "apache"])
+def test_a_folder_that_is_made_anew_before_the_file_is_there_is_not_taken_for_it(
+    name: str, status: int | None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"{request.getfixturevalue(name)}/anew/{next(_numbers)}"
+    place = Place("store", address, "webdav", {"user": USER, "password": PASSWORD}, {})
+    storage, other = open_storage(place), open_storage(place)
+    assert isinstance(storage, WebdavStorage)
+    storage.write("files/md5/0a/x", Body.of(b"1"))
+    storage.delete(["files/md5/0a/x"])
+    monkeypatch.setattr(storage, "_forget_below", lambda folder: other.write(f"{folder}/y", Body.of(b"2")))
+    ask = storage._client.ask
+
+    def judged_first(method: str, address: str, **values: Any) -> Answer:
+        answer = ask(method, address, **values)
+        if method == "PUT":
+            answer.status = status or answer.status  # of servers that look at the condition before the kind
+        return answer
+
+    monkeypatch.setattr(storage._client, "ask", judged_first)
+    assert not storage.take_place("files", b"guard")
+    assert read_all(other, "files/y") == b"2"

@@ -271,11 +271,11 @@ def sync_file_system(path: str) -> bool:
     """Writes out everything of the file system that holds `path`; returns False where there is no such call."""
     if not sys.platform.startswith("linux"):
         return False
-    import ctypes  # only where many files were written
-
     try:
+        import ctypes  # only where many files were written; a Python may be built without it
+
         call = ctypes.CDLL(None, use_errno=True).syncfs
-    except (OSError, AttributeError):
+    except (ImportError, OSError, AttributeError):
         return False
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -298,7 +298,7 @@ class Beside:
     def __init__(self, call: Callable[[], None]) -> None:
         import threading  # only where many files were written
 
-        self._error: OSError | None = None
+        self._error: BaseException | None = None
         self._call = call
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -306,13 +306,13 @@ class Beside:
     def _run(self) -> None:
         try:
             self._call()
-        except OSError as error:
+        except BaseException as error:  # noqa: BLE001 - the edge of this thread: `wait` raises it; lost, it would be a yes
             self._error = error
 
     def wait(self) -> None:
         """Waits for the end.
 
-        Raises: OSError: as the call did.
+        Raises: as the call did.
         """
         self._thread.join()
         if self._error is not None:

@@ -586,7 +586,14 @@ class GdriveStorage:
 
     def finish(self, upload: Upload, tags: Mapping[int, str]) -> Item:
         """As of Storage."""
-        return _item(upload.key, _found(self._parsed(self._sessions.finish(upload))))
+        try:
+            return self._stored(upload.key, self._parsed(self._sessions.finish(upload)))
+        except _GoneError as error:
+            self._forget()
+            raise StorageRefusedError(
+                f"cannot write '{upload.key}' of remote '{self.name}': its folder was thrown away meanwhile",
+                hint="kist push",
+            ) from error
 
     def abort(self, upload: Upload) -> None:
         """As of Storage."""

@@ -221,7 +221,8 @@ class WebdavStorage(WithoutParts):
             "PUT", self._address(folder), headers=headers, body=Body.of(data), accepted=(405, 409, 412)
         )
         answer.release()
-        return answer.status < 300 or answer.status == 412
+        # 412 says only that there is something: a folder, too.
+        return answer.status < 300 or answer.status == 412 and self.head(folder) is not None
 
     def _move(self, old: str, new: str) -> None:
         headers = {"Destination": self._address(new) + "/", "Overwrite": "F"}

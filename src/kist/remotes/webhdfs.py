@@ -80,6 +80,7 @@ class WebhdfsStorage:
         if user is not None and password is not None:
             token = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
             sent = {"Authorization": f"Basic {token}"}
+        self._known: dict[str, int | None] = {}  # length of each unfinished file; None while a try is open
         self._client = HttpClient(place._replace(url=self._base, scheme=scheme), headers=lambda: sent)
 
     def _login(self, place: Place, user: str | None) -> dict[str, str]:
@@ -247,7 +248,7 @@ class WebhdfsStorage:
         path = self._path(key)
         name = hashlib.sha256(f"{size} {key}".encode()).hexdigest()[:24]
         temporary = posixpath.join(posixpath.dirname(path), f".kist-part-{name}.tmp")
-        have = self._length(temporary)
+        have = self._known[temporary] = self._length(temporary)
         step = self.abilities.part_bytes
         parts = {
             number: (min(step, size - first), "")
@@ -261,27 +262,47 @@ class WebhdfsStorage:
         return int(found["length"]) if found is not None else 0
 
     def put_part(self, upload: Upload, number: int, first: int, data: bytes) -> str:
-        """As of Storage: a try that broke off may have left the beginning of it."""
-        have = self._length(upload.id)
+        """As of Storage: a try that broke off may have left the beginning of it.
+
+        Lengths are all that is known of what is there. So what grew by another's hand is not gone on with: two that
+        append to one file at once put parts in twice.
+        """
+        have, end = self._length(upload.id), first + len(data)
         if have < first:
             raise StorageFailedError(
                 f"cannot write '{upload.key}' to remote '{self.name}': what was sent before is not there any more"
             )
+        if have > end or self._known.get(upload.id) not in (None, have):
+            raise self._shared(upload)
+        self._known[upload.id] = None
         rest = Body.of(data[have - first :])
         if have == 0:
             self._create(upload.id, rest)
         elif rest.size:
             self._append(upload.id, rest)
         stored = self._length(upload.id)
-        if stored < first + len(data):
+        if stored < end:
             raise StorageFailedError(
-                f"cannot write '{upload.key}' to remote '{self.name}': {stored} bytes are there of {first + len(data)}"
+                f"cannot write '{upload.key}' to remote '{self.name}': {stored} bytes are there of {end}"
             )
+        if stored > end:
+            self._remove_quietly(upload.id)
+            raise self._shared(upload)
+        self._known[upload.id] = stored
         return ""
+
+    def _shared(self, upload: Upload) -> StorageFailedError:
+        return StorageFailedError(
+            f"cannot write '{upload.key}' to remote '{self.name}': another program writes it at the same time",
+            hint="kist push",
+        )
 
     def finish(self, upload: Upload, tags: Mapping[int, str]) -> Item:
         """As of Storage."""
         size = self._length(upload.id)
+        if self._known.pop(upload.id, None) not in (None, size):
+            self._remove_quietly(upload.id)
+            raise self._shared(upload)
         self._rename(upload.id, self._path(upload.key))
         return Item(upload.key, size)
 

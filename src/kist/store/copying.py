@@ -12,6 +12,7 @@ import functools
 import hashlib
 import itertools
 import os
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -223,6 +224,7 @@ class _Job:
         self.limiter = limiter
         self.total = 0
         self._needs_mode: bool | None = None
+        self._has_group: bool | None = None
 
     def make_durable(self, part: int, staged: Sequence[str], published: Sequence[str]) -> None:
         """Makes the content of the staged objects of a part durable, and the names of published ones."""
@@ -256,19 +258,31 @@ class _Job:
         """Gives durable objects of one prefix their names."""
         folder, target = self._folder(part, oids[0]), f"{self.target.root}/{oids[0][:2]}"
         if not os.path.isdir(target):
-            try:
-                os.rename(folder, target)
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-            else:
-                return
+            if self._may_move(folder):
+                try:
+                    os.rename(folder, target)
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise
+                else:
+                    return
+            self.target.make_folder(target)
         for oid in oids:
             try:
                 os.replace(f"{folder}/{oid[2:]}", f"{target}/{oid[2:]}")
             except FileNotFoundError:
-                if not os.path.exists(f"{target}/{oid[2:]}"):  # a process that was stopped may have done it
+                # A process that was stopped may have done it; or what is there is the damaged one to be replaced.
+                if not self.target.is_intact(oid):
                     raise
+
+    def _may_move(self, folder: str) -> bool:
+        """Says whether a folder has the group that one made in the root would have, and hands it down in turn."""
+        if self._has_group is None:
+            above, made = os.stat(self.target.root), os.stat(folder)  # the same for all prefixes
+            self._has_group = not above.st_mode & stat.S_ISGID or (
+                made.st_gid == above.st_gid and bool(made.st_mode & stat.S_ISGID)
+            )
+        return self._has_group
 
     def _copy_group(self, part: int, oids: list[str], emit: Emit) -> tuple[bytes, int]:
         for folder in dict.fromkeys(self._folder(part, oid) for oid in oids):

@@ -191,11 +191,13 @@ def _has_content(item: Item, file: File, source: LooseStore) -> bool:
         return False
     path = source.path(file.oid)
     if not count:
-        return source.algorithm != MD5 and digests.read_md5(path)[0].hex() == whole
-    steps = (8 << 20, *_OTHER_STEPS)
-    return count.isdigit() and any(
-        -(-file.size // step) == int(count) and _tag_by(path, step) == told for step in steps
-    )
+        is_told = source.algorithm != MD5 and digests.read_md5(path)[0].hex() == whole
+    else:
+        is_told = count.isdigit() and any(
+            -(-file.size // step) == int(count) and _tag_by(path, step) == told
+            for step in (8 << 20, *_OTHER_STEPS)
+        )
+    return is_told and source.is_intact(file.oid)  # what is damaged here may have been sent damaged
 
 
 def _tag_by(path: str, step: int) -> str:

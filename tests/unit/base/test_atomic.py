@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,18 @@ def test_many_files_that_cannot_be_written_leave_no_temporary(tmp_path: Path) ->
     with pytest.raises(OSError, match="directory"):
         atomic.write_many(files, root=str(tmp_path))
     assert not [path for path in tmp_path.iterdir() if atomic.is_temp_name(path.name)]
+
+
+def test_whatever_ends_a_call_beside_is_raised_by_the_wait() -> None:
+    def fail() -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        atomic.Beside(fail).wait()
+
+
+def test_a_python_without_foreign_calls_syncs_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    assert atomic.sync_file_system(str(tmp_path)) is False

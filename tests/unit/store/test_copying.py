@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.unit.objects import Counted, assert_sound, contents, make_poor, md5, put, read, write
 
-from kist.base import digests
+from kist.base import atomic, digests
 from kist.base.listing import pack_stat
 from kist.base.progress import SilentProgress
 from kist.formats.records import LEGACY_MD5
@@ -126,3 +126,97 @@ def test_bytes_of_a_large_object_are_reported_while_it_is_copied_and_add_up(
     assert shown.totals == [(2, 10_507)]
     assert [row for row in shown.rows if row[1] == 0] == [("Copying", 0, 3000)] * 3
     assert sum(size for _, _, size in shown.rows) == 10_507
+
+
+def _two_prefixes(source: LooseStore) -> list[str]:
+    """Puts 25 objects into two prefix folders: five parts, of which most have some in both, or share one."""
+    chosen = [data for number in range(4500) if md5(data := b"%d" % number)[:2] in ("3c", "a1")][:25]
+    assert len(chosen) == 25
+    return sorted(put(source, data) for data in chosen)
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("syncs", [0, 1000], ids=["beside", "one by one"])
+def test_a_failed_publication_is_done_again_and_only_what_came_later_lacks(
+    stores: tuple[LooseStore, LooseStore],
+    workers: int,
+    syncs: int,
+    is_done: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(atomic, "SYNC_EACH_LIMIT", syncs)
+    oids = _two_prefixes(stores[0])
+    real = copying._Job._publish
+
+    def fail_once(job: copying._Job, part: int, asked: list[str]) -> None:
+        if part == 1 and not (tmp_path / "failed").exists():
+            (tmp_path / "failed").touch()
+            if is_done:
+                real(job, part, asked)
+            raise OSError(errno.EIO, "Input/output error")
+        real(job, part, asked)
+
+    monkeypatch.setattr(copying._Job, "_publish", fail_once)
+    with pytest.raises(OSError, match="Input/output"):
+        copy(set(oids), stores, workers)
+    assert stores[1].oids() == set(oids[:15])
+    assert_sound(stores[1])
+    outcome = copy(set(oids[15:]), stores, workers)
+    assert sorted(outcome.copied) == oids[15:]
+    assert contents(stores[1]) == contents(stores[0])
+
+
+@pytest.mark.parametrize("fails_at", [1, 2, 3, 4, 5, 6, 7])
+def test_no_object_has_its_name_before_its_bytes_are_durable(
+    stores: tuple[LooseStore, LooseStore], workers: int, fails_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(atomic, "SYNC_EACH_LIMIT", 0)
+    oids = _two_prefixes(stores[0])
+    real = copying._Job.make_durable
+    durable: set[str] = set()
+    calls = 0
+
+    def fail(job: copying._Job, part: int, staged: list[str], published: list[str]) -> None:
+        nonlocal calls
+        calls += bool(staged or published)
+        if calls == fails_at:
+            raise OSError(errno.EIO, "Input/output error")
+        real(job, part, staged, published)
+        durable.update(staged)
+
+    monkeypatch.setattr(copying._Job, "make_durable", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        copy(set(oids), stores, workers)
+    assert stores[1].oids() <= durable
+    assert_sound(stores[1])
+
+
+def test_a_damaged_object_is_not_taken_for_its_copy_that_went_meanwhile(
+    stores: tuple[LooseStore, LooseStore], workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oids = sorted(put(stores[0], b"object %d" % number) for number in range(3))
+    for oid in oids:
+        write(stores[1].path(oid), b"rot")
+    real = copying._Job._publish
+
+    def swept(job: copying._Job, part: int, asked: list[str]) -> None:
+        os.unlink(f"{job._folder(part, asked[0])}/{asked[0][2:]}")
+        real(job, part, asked)
+
+    monkeypatch.setattr(copying._Job, "_publish", swept)
+    with pytest.raises(FileNotFoundError):
+        copy(set(oids), stores, workers)
+
+
+def test_a_new_prefix_folder_has_the_group_that_its_root_hands_down(
+    stores: tuple[LooseStore, LooseStore], workers: int
+) -> None:
+    oids = {put(stores[0], b"object %d" % number) for number in range(3)}
+    root = stores[1].root
+    os.makedirs(root)
+    os.chmod(root, 0o2775)
+    copy(oids, stores, workers)
+    assert contents(stores[1]) == contents(stores[0])
+    for oid in oids:
+        assert os.stat(f"{root}/{oid[:2]}").st_mode & stat.S_ISGID

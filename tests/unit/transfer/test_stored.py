@@ -11,7 +11,7 @@ from tests.unit.objects import assert_sound, contents, md5, put
 
 from kist.base.progress import SilentProgress
 from kist.formats.records import MD5
-from kist.remotes.storage import Abilities, StorageAuthError, StorageFailedError
+from kist.remotes.storage import Abilities, Item, StorageAuthError, StorageFailedError, Upload
 from kist.store.loose import LooseStore
 from kist.store.statindex import StatIndex
 from kist.testing.folder_storage import FolderStorage
@@ -222,3 +222,33 @@ def test_an_object_that_is_gone_when_it_is_to_be_continued_is_missing(world: Wor
         stream.write(b"x" * 100)
     os.unlink(os.path.join(world.storage.path, key_of(oid, MD5)))
     assert world.receive(oid).missing == [oid]
+
+
+def test_a_part_that_was_sent_of_a_damaged_object_is_sent_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = world.storage.begin
+
+    def with_sums(key: str, size: int, *, before: str | None = None) -> Upload:
+        upload = begin(key, size, before=before)
+        parts = {}
+        for number, (length, name) in upload.parts.items():
+            parts[number] = length, f'"{md5(Path(upload.id, name).read_bytes())}"'
+        return upload._replace(parts=parts)
+
+    def finish(upload: Upload, tags: dict[int, str]) -> Item:
+        return FolderStorage.finish(world.storage, upload, {number: str(number) for number in tags})
+
+    monkeypatch.setattr(world.storage, "begin", with_sums)
+    monkeypatch.setattr(world.storage, "finish", finish)
+    oid = put(world.here, large())
+    key = key_of(oid, MD5)
+    before = world.storage.begin(key, len(large()))
+    world.storage.put_part(
+        before, 0, 0, b"rot" + large()[3 : 1 << 16]
+    )  # then it was killed, and the cache healed
+    world.storage.put_part(before, 1, 1 << 16, large()[1 << 16 : 2 << 16])
+    world.storage.calls.clear()
+    assert world.send(oid).copied == [oid]
+    assert b"".join(world.storage.read(key)) == large()
+    assert world.storage.calls["put_part"] == 6

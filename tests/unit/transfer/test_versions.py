@@ -13,6 +13,7 @@ from kist.store.loose import LooseStore
 from kist.store.placements import Placement, Placements
 from kist.store.statindex import StatIndex
 from kist.testing.folder_storage import VersionedFolderStorage
+from kist.transfer.stored import tag_of_parts
 from kist.transfer.versions import VersionedRemote
 from kist.transfer.versions_send import File, NoVersionsError, Sent, send_files
 from kist.transfer.versions_take import take_versions
@@ -129,3 +130,18 @@ def test_what_is_taken_and_has_another_size_than_told_is_refused(
     with pytest.raises(StorageFailedError):
         take_versions(place.remote, [item], place.cache, progress=SilentProgress())
     assert place.cache.oids() == set()
+
+
+def test_what_was_sent_of_an_object_that_is_damaged_here_is_not_taken_for_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = place.file("x", b"l" * LARGE)
+    rot = b"w" * LARGE
+    path = Path(place.cache.path(file.oid))
+    path.chmod(0o644)
+    path.write_bytes(rot)
+    sums = [hashlib.md5(rot[at : at + (8 << 20)]).digest() for at in range(0, LARGE, 8 << 20)]
+    there = Item("x", LARGE, tag=f'"{tag_of_parts(sums)}"', version="v0", is_latest=True)
+    monkeypatch.setattr(place.service, "head", lambda key: there)
+    done = place.send(file)
+    assert done.items == {} and done.failed == [("x", file.oid, "corrupt")]
