@@ -216,3 +216,29 @@ def test_a_file_takes_the_place_of_empty_folders_alone(
         assert storage.take_place("files", b"guard")
         assert read_all(storage, "files") == b"guard"
     storage.close()
+
+
+def test_a_large_value_that_another_finished_meanwhile_is_never_replaced_by_a_part_of_it(
+    peer: SshPeer, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    first = opened(peer, tmp_path, environ)
+    step = first.abilities.part_bytes
+    data = os.urandom(2 * step)
+    one = first.begin("a/x", len(data))
+    two = first.begin("a/x", len(data))
+    tags = {}
+    for number in range(2):
+        tags[number] = first.put_part(one, number, number * step, data[number * step : (number + 1) * step])
+    first.put_part(two, 0, 0, data[:step])
+    assert first.finish(one, tags).size == len(data)
+    first.put_part(two, 1, step, data[step:])
+    with pytest.raises(StorageFailedError, match="another program"):
+        first.finish(two, tags)
+    assert read_all(first, "a/x") == data
+    three = first.begin("a/x", len(data))
+    assert set(three.parts) == {1}
+    first.put_part(three, 0, 0, data[:step])
+    assert first.finish(three, tags).size == len(data)
+    assert read_all(first, "a/x") == data
+    assert [item.key for item in first.list("")] == ["a/x"]
+    first.close()

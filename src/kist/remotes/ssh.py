@@ -75,6 +75,7 @@ class SshStorage:
         self._port = place.options.get("port") or (str(parts.port) if parts.port else None)
         self._login: Login | None = None
         self._connections: list[Connection] = []
+        self._whole: set[str] = set()  # unfinished files that were seen to have all parts
         self._turn = itertools.count()
         self._lock = threading.Lock()
 
@@ -278,11 +279,20 @@ class SshStorage:
     def finish(self, upload: Upload, tags: Mapping[int, str]) -> Item:
         """As of Storage."""
         connection = self._connection()
+        if connection.stat(upload.id) is not None and upload.id not in self._whole:
+            # Another client that finished the same value took the file away, and what came since lies in a new one.
+            if not tags.keys() <= self._noted(connection, upload.id).keys():
+                raise StorageFailedError(
+                    f"cannot write '{upload.key}' to remote '{self.name}': another program writes it at the same time",
+                    hint="kist push",
+                )
+            self._whole.add(upload.id)
+            connection.remove(upload.id + ".done")  # first: it must not speak for a new file
         try:
             connection.rename(upload.id, self._path(upload.key))
         except StorageMissingError:
             pass  # another client finished the same value
-        connection.remove(upload.id + ".done")
+        self._whole.discard(upload.id)
         item = self.head(upload.key)
         if item is None:
             raise StorageFailedError(f"cannot write '{upload.key}': it is not there after its last part")
