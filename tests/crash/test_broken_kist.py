@@ -129,13 +129,15 @@ def test_kist_with_its_steps_in_a_wrong_order_is_reported(arena: Arena, what: st
     assert any(wrong.complaint in problem.what for problem in report.problems), report
 
 
+_OF_ONE_RUN = re.compile(
+    r"\.kist-[0-9a-f]+-\d+-\d+-[0-9a-f]+|(?<=/)commands-\d+|(?<=/)each-\d+-\d+-[0-9a-f.]+"
+)
+"""Names that carry the number of a process."""
+
+
 def calls(log: list[Record]) -> list[tuple[str, str]]:
     """Returns what was called on what, without the parts of names that differ from run to run."""
-    return [
-        (record.name, re.sub(r"\.kist-[0-9a-f]+-\d+-\d+-[0-9a-f]+", "TEMP", record.path))
-        for record in log
-        if record.phase == "B"
-    ]
+    return [(record.name, _OF_ONE_RUN.sub("TEMP", record.path)) for record in log if record.phase == "B"]
 
 
 @named(CASES)
