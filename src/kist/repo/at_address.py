@@ -320,16 +320,7 @@ def _tag(scheme: str, item: Item) -> str:
     tag = item.tag or ""
     if scheme in ("http", "https"):
         return tag  # with its quotes, and `W/`
-    tag = tag.strip('"')
-    if scheme == "gs":
-        import base64  # of this service alone
-        import binascii
-
-        try:
-            return base64.b64decode(tag, validate=True).hex()
-        except binascii.Error:
-            return tag
-    return tag
+    return tag.strip('"')
 
 
 def _tag_manifest(tags: Mapping[str, str], kind: str) -> str:
